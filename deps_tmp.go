@@ -1,0 +1,36 @@
+//go:build deps
+
+package deps
+
+import (
+	_ "github.com/HdrHistogram/hdrhistogram-go"
+	_ "github.com/ThreeDotsLabs/watermill/message"
+	_ "github.com/ThreeDotsLabs/watermill/message/router/middleware"
+	_ "github.com/alecthomas/kong"
+	_ "github.com/expr-lang/expr"
+	_ "github.com/google/uuid"
+	_ "github.com/hamba/avro/v2"
+	_ "github.com/jackc/pgx/v5/pgxpool"
+	_ "github.com/knadh/koanf/v2"
+	_ "github.com/knadh/koanf/maps"
+	_ "github.com/knadh/koanf/providers/confmap"
+	_ "github.com/prometheus/client_golang/prometheus/promhttp"
+	_ "github.com/prometheus/client_golang/prometheus/collectors"
+	_ "github.com/prometheus/client_golang/prometheus/testutil"
+	_ "github.com/rogpeppe/go-internal/testscript"
+	_ "github.com/twmb/avro"
+	_ "github.com/twmb/franz-go/pkg/kadm"
+	_ "github.com/twmb/franz-go/pkg/kfake"
+	_ "github.com/twmb/franz-go/pkg/kgo"
+	_ "github.com/twmb/franz-go/pkg/kmsg"
+	_ "github.com/twmb/franz-go/pkg/sr"
+	_ "github.com/twmb/franz-go/pkg/sr/srfake"
+	_ "go.uber.org/goleak"
+	_ "go.yaml.in/yaml/v4"
+	_ "golang.org/x/sys/unix"
+	_ "golang.org/x/term"
+	_ "golang.org/x/sync/errgroup"
+	_ "modernc.org/sqlite"
+	_ "pgregory.net/rapid"
+	_ "github.com/klauspost/compress/s2"
+)

@@ -1,0 +1,61 @@
+package stage
+
+import (
+	"database/sql"
+	"fmt"
+	"log/slog"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Settings is what the engine hands to an Open: the Config is what a user
+// writes, the Settings what the code passes in.
+type Settings struct {
+	Pipeline string
+	Route    string // "" for resources
+	Name     string // of the stage in the pipeline file
+	Instance string // of this process: host name and process id
+	// Step is the stage's place in the chain, from 1, for Batch.Pending and
+	// Batch.Pass. 0 for sources and resources.
+	Step int
+
+	Log     *slog.Logger
+	Metrics prometheus.Registerer // labels pipeline, route and stage are added; unregistered after Close
+	Clock   Clock
+
+	// State is the engine's state store: one SQLite database per state
+	// directory. A stage makes its own tables, their names beginning with its
+	// own name, and filters by Route. A statement that returned is durable.
+	State *sql.DB
+	// StateDir is the state directory, for what is no table. This process
+	// owns it.
+	StateDir string
+	// Mount serves a path, and all below it when it ends in "/", on the
+	// pipeline's `listen` address until the stage is closed. It fails when the
+	// path is taken.
+	Mount func(path string, h http.Handler) error
+	// Resource finds an opened resource by its name; use Use.
+	Resource func(name string) (any, error)
+}
+
+// Ref names a resource of the pipeline. A Config field of this type carries
+// the tag `resource:"kind"`, or `resource:"kind,optional"`. Left out in the
+// file, it becomes the only resource of that kind; what cannot be resolved is
+// a problem that validate reports.
+type Ref string
+
+// Use returns the opened resource that ref names, as the type its package
+// documents.
+func Use[T any](s Settings, ref Ref) (T, error) {
+	var none T
+	got, err := s.Resource(string(ref))
+	if err != nil {
+		return none, err
+	}
+	want, ok := got.(T)
+	if !ok {
+		return none, fmt.Errorf("resource %q is a %T, not a %T", ref, got, none)
+	}
+	return want, nil
+}
