@@ -21,10 +21,12 @@ type core struct {
 	events   []Event
 	outcomes []Outcome
 	failures []failure // by row; nil until something fails
-	progress []uint8   // by row: the last step of the chain that is done with it; nil until a step marks one
+	passed   int       // the last step of the chain that is done with every row
+	progress []uint8   // by row, where some are further than passed; nil: none are
+	lane     string
 	spans    []span
 	settled  func(first, n int, o Outcome)
-	forks    map[any][]*Batch
+	memos    map[any]any
 	counts   [NumOutcomes]int
 }
 
@@ -60,7 +62,8 @@ func (b *Batch) Reset(events []Event) {
 	}
 	c.outcomes = c.outcomes[:len(events)]
 	clear(c.outcomes)
-	c.failures, c.progress, c.spans, c.forks = nil, nil, c.spans[:0], nil
+	c.failures, c.passed, c.progress, c.memos = nil, 0, nil, nil
+	c.lane, c.spans = "", c.spans[:0]
 	c.counts = [NumOutcomes]int{Open: len(events)}
 }
 
@@ -68,6 +71,12 @@ func (b *Batch) Reset(events []Event) {
 // rows that got the same outcome, from the goroutine that settles. The
 // engine's books and the sources' answers are kept by it.
 func (b *Batch) OnSettle(f func(first, n int, o Outcome)) { b.settled = f }
+
+// SetLane says in which lane the events' order holds.
+func (b *Batch) SetLane(lane string) { b.lane = lane }
+
+// Lane is the lane in which the events' order holds; "": none.
+func (b *Batch) Lane() string { return b.lane }
 
 // AddOrigin says that the rows up to end (exclusive), from where the previous
 // call ended, came from o.
@@ -314,23 +323,40 @@ func (b *Batch) Split(n int) (head, tail *Batch) {
 // although the chain is run again: transforms change, limiters charge. Steps
 // are numbered from 1 in the order of the chain (Settings.Step).
 func (b *Batch) Pending(step int) *Batch {
-	if b.progress == nil {
-		if b.rows == nil && b.counts[Open] == len(b.events) {
-			return b // the usual first attempt: everything, without a view
-		}
-		return b.Select(func(int, *Event) bool { return true })
+	switch {
+	case b.passed >= step:
+		return &Batch{b.core, []int32{}}
+	case b.progress == nil:
+		return b // the usual first attempt: everything, without a view
+	default:
+		return b.Select(func(row int, _ *Event) bool { return int(b.progress[row]) < step })
 	}
-	return b.Select(func(row int, _ *Event) bool { return int(b.progress[row]) < step })
 }
 
 // Pass says that a step of the chain is done with the open events.
 func (b *Batch) Pass(step int) {
+	if b.rows == nil {
+		b.passed = max(b.passed, step)
+		return
+	}
 	if b.progress == nil {
 		b.progress = make([]uint8, len(b.events))
 	}
 	for row := range b.Open() {
-		if int(b.progress[row]) < step {
-			b.progress[row] = uint8(step)
-		}
+		b.progress[row] = max(b.progress[row], uint8(step))
 	}
+}
+
+// Memo is a place on the batch for what a stage has to remember about it from
+// one attempt to the next; zero when it is new. The key is the stage's own.
+func Memo[T any](b *Batch, key any, zero func() T) T {
+	if m, ok := b.memos[key]; ok {
+		return m.(T)
+	}
+	if b.memos == nil {
+		b.memos = make(map[any]any, 1)
+	}
+	m := zero()
+	b.memos[key] = m
+	return m
 }

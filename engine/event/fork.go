@@ -6,17 +6,13 @@ package event
 // that has an event is not given it again. Call Join when all branches have
 // had their attempt.
 func (b *Batch) Fork(key any, n int) []*Batch {
-	branches := b.forks[key]
-	if branches == nil {
-		branches = make([]*Batch, n)
-		for i := range branches {
-			branches[i] = b.branch()
+	branches := Memo(b, forkKey{key}, func() []*Batch {
+		made := make([]*Batch, n)
+		for i := range made {
+			made[i] = b.branch()
 		}
-		if b.forks == nil {
-			b.forks = make(map[any][]*Batch, 1)
-		}
-		b.forks[key] = branches
-	}
+		return made
+	})
 	rows := make([]int32, 0, b.Len())
 	for row, e := range b.Open() {
 		rows = append(rows, int32(row))
@@ -35,6 +31,8 @@ func (b *Batch) Fork(key any, n int) []*Batch {
 	return views
 }
 
+type forkKey struct{ key any }
+
 // absent marks a row of a branch whose event has not come to the fork yet.
 const absent = Outcome(255)
 
@@ -43,6 +41,7 @@ func (b *Batch) branch() *Batch {
 		events:   make([]Event, len(b.events)),
 		outcomes: make([]Outcome, len(b.events)),
 		spans:    b.spans,
+		lane:     b.lane,
 	}
 	for i := range c.outcomes {
 		c.outcomes[i] = absent
@@ -56,7 +55,7 @@ func (b *Batch) branch() *Batch {
 // not deliver fails and stays open; one that no branch can do anything more
 // with, and some branch refused, is refused.
 func (b *Batch) Join(key any) {
-	branches := b.forks[key]
+	branches, _ := b.memos[forkKey{key}].([]*Batch)
 	worst := make([]Outcome, 0, b.Len())
 	rows := make([]int32, 0, b.Len())
 	for row := range b.Open() {
