@@ -51,9 +51,9 @@ func NewBatch(events []Event) *Batch {
 	return b
 }
 
-// Reset makes the whole batch hold these events, all open, and forgets
-// everything else, so that the engine can use a batch again. Views of it are
-// invalid from then on.
+// Reset makes a whole batch hold these events, all open, and forgets
+// everything else but its observer, so that the engine can use a batch again.
+// Views of it are invalid from then on.
 func (b *Batch) Reset(events []Event) {
 	c := b.core
 	c.events = events
@@ -321,7 +321,7 @@ func (b *Batch) Split(n int) (head, tail *Batch) {
 // Pending is the view of the open events that have not passed a step of the
 // chain yet. Together with Pass it lets a stage do a thing once per event
 // although the chain is run again: transforms change, limiters charge. Steps
-// are numbered from 1 in the order of the chain (Settings.Step).
+// are numbered from 1 to 255 in the order of the chain (Settings.Step).
 func (b *Batch) Pending(step int) *Batch {
 	switch {
 	case b.passed >= step:

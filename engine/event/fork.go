@@ -61,10 +61,14 @@ func (b *Batch) Join(key any) {
 	for row := range b.Open() {
 		var out Outcome
 		var refused, failed error
-		unsettled := false
+		seen, unsettled := false, false
 		for _, branch := range branches {
-			switch o := branch.outcomes[row]; o {
-			case absent:
+			o := branch.outcomes[row]
+			if o == absent {
+				continue
+			}
+			seen = true
+			switch o {
 			case Open:
 				unsettled = true
 				if err := branch.Err(row); failed == nil {
@@ -77,6 +81,7 @@ func (b *Batch) Join(key any) {
 			}
 		}
 		switch {
+		case !seen: // not forked in this attempt: it stays as it is
 		case unsettled:
 			b.Fail(row, failed)
 		case refused != nil:

@@ -36,14 +36,12 @@ func (c Class) String() string {
 // are Retryable, except context.Canceled, which is Stopped; a deadline that
 // passed is weather.
 func ClassOf(err error) Class {
-	var c *classError
+	var c classed
 	switch {
 	case err == nil:
 		return OK
 	case errors.As(err, &c):
-		return c.class
-	case errors.As(err, new(*RefusedError)):
-		return BadEvent
+		return c.errorClass()
 	case errors.Is(err, context.Canceled):
 		return Stopped
 	default:
@@ -64,11 +62,21 @@ func Throttled(err error, after time.Duration) error {
 
 // RetryAfter is the time a Throttled error asks to wait; 0 for others.
 func RetryAfter(err error) time.Duration {
-	var c *classError
+	var c classed
 	if errors.As(err, &c) {
-		return c.after
+		if c, ok := c.(*classError); ok {
+			return c.after
+		}
 	}
 	return 0
+}
+
+// classed is an error that knows its class. Of several in a chain the
+// outermost speaks: bad events that were refused because of weather are bad
+// events.
+type classed interface {
+	error
+	errorClass() Class
 }
 
 type classError struct {
@@ -79,6 +87,8 @@ type classError struct {
 
 func (e *classError) Error() string { return e.err.Error() }
 func (e *classError) Unwrap() error { return e.err }
+
+func (e *classError) errorClass() Class { return e.class }
 
 // RefusedError is what a handler returns when nothing is left of its batch but
 // bad events.
@@ -95,3 +105,5 @@ func (e *RefusedError) Error() string {
 }
 
 func (e *RefusedError) Unwrap() error { return e.First }
+
+func (e *RefusedError) errorClass() Class { return BadEvent }

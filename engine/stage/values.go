@@ -2,6 +2,7 @@ package stage
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"strconv"
 	"strings"
@@ -27,14 +28,19 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	if err != nil {
 		return fmt.Errorf("want a rate such as 100/s, 5k/s or 2M/min, got %q", s)
 	}
+	if math.IsInf(n/seconds, 0) {
+		return fmt.Errorf("rate %q is too large", s)
+	}
 	*r = Rate(n / seconds)
 	return nil
 }
 
-// MarshalText writes the rate per second.
-func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+// MarshalText writes the rate per second, exactly.
+func (r Rate) MarshalText() ([]byte, error) {
+	return []byte(strconv.FormatFloat(float64(r), 'g', -1, 64) + "/s"), nil
+}
 
-// String writes the rate as a file would.
+// String writes the rate for people, with six digits.
 func (r Rate) String() string {
 	n, unit := float64(r), ""
 	for _, u := range []struct {
@@ -96,10 +102,12 @@ func (p *Percent) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// MarshalText writes the percentage.
-func (p Percent) MarshalText() ([]byte, error) { return []byte(p.String()), nil }
+// MarshalText writes the percentage, exactly.
+func (p Percent) MarshalText() ([]byte, error) {
+	return []byte(strconv.FormatFloat(float64(p)*100, 'g', -1, 64) + "%"), nil
+}
 
-// String writes the percentage as a file would.
+// String writes the percentage for people, with six digits.
 func (p Percent) String() string { return strconv.FormatFloat(float64(p)*100, 'g', 6, 64) + "%" }
 
 // Duration is a time span, written "500ms", "1m30s" or "7d".
@@ -110,7 +118,7 @@ func (d *Duration) UnmarshalText(text []byte) error {
 	s := strings.TrimSpace(string(text))
 	if days, ok := strings.CutSuffix(s, "d"); ok {
 		n, err := strconv.ParseFloat(days, 64)
-		if err == nil && math.Abs(n) <= 36500 {
+		if err == nil && math.Abs(n) <= 106751 {
 			*d = Duration(n * float64(24*time.Hour))
 			return nil
 		}
@@ -142,7 +150,8 @@ func (d Duration) Std() time.Duration { return time.Duration(d) }
 type Path string
 
 // Secret is a value that must not be shown: passwords, tokens, and addresses
-// that may hold them. It prints as "[redacted]" everywhere; Reveal gives it.
+// that may hold them. It prints as "[redacted]"; Reveal gives it. Printing a
+// struct that holds one in an unexported field shows it all the same: do not.
 type Secret string
 
 // Reveal is the secret itself, for the client that needs it.
@@ -156,8 +165,8 @@ func (s Secret) String() string {
 	return "[redacted]"
 }
 
-// GoString hides the secret from %#v.
-func (s Secret) GoString() string { return s.String() }
+// Format hides the secret from every verb.
+func (s Secret) Format(f fmt.State, _ rune) { _, _ = io.WriteString(f, s.String()) }
 
 // MarshalText hides the secret from encoders.
 func (s Secret) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
