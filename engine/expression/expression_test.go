@@ -1,0 +1,234 @@
+package expression_test
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"millrace/engine/event"
+	"millrace/engine/expression"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func payment() *event.Event {
+	return &event.Event{
+		ID: uuid.MustParse("0192f0c1-2345-7abc-8def-0123456789ab"), Time: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC),
+		Level: event.LevelWarn, Source: "payments", Host: "web-1", Message: "card declined", Offset: 42,
+		CorrelationID: "c-1", TraceID: "t-1", SpanID: "s-1", Organisation: "acme", StackTrace: "at main",
+		Attributes: []event.Attribute{
+			{Key: "user_id", Value: event.String("u7")}, {Key: "amount", Value: event.Int(120)},
+			{Key: "share", Value: event.Float(0.5)}, {Key: "retried", Value: event.Bool(true)}, {Key: "a.b", Value: event.String("dotted")},
+		},
+	}
+}
+
+func condition(t testing.TB, source string) expression.Condition {
+	t.Helper()
+	var c expression.Condition
+	if err := c.UnmarshalText([]byte(source)); err != nil {
+		t.Fatalf("%s: %v", source, err)
+	}
+	return c
+}
+
+func TestConditionsAnswerAboutEveryPartOfAnEvent(t *testing.T) {
+	for source, want := range map[string]bool{
+		`level >= WARN`: true, `level > WARN`: false, `level == "warn"`: true, `level in ["WARN", "ERROR"]`: true,
+		`level in [ERROR, FATAL]`: false, `"ERROR" > level`: true, `level != FATAL and level != TRACE`: true, `not (level < INFO)`: true,
+		`source == "payments"`: true, `source in ["orders", "payments"]`: true, `host startsWith "web-"`: true,
+		`message contains "declined"`: true, `message matches "^card .*ed$"`: true, `upper(message) == "CARD DECLINED"`: true, `len(message) > 100`: false,
+		`correlation_id == "c-1" && trace_id == "t-1" && span_id == "s-1"`: true, `organisation == "acme"`: true, `stack_trace != ""`: true,
+		`id == "0192f0c1-2345-7abc-8def-0123456789ab"`: true, `offset >= 42`: true,
+		`time > date("2026-02-01T00:00:00Z")`: true, `now() - time > duration("1h")`: true,
+		`attributes.user_id == "u7"`: true, `attributes["user_id"] == "u7"`: true, `attributes["a.b"] == "dotted"`: true, `attributes.amount > 100`: true,
+		`attributes.amount == 120 && attributes.share < 0.6 && attributes.retried == true`: true,
+		`attributes.missing == nil`: true, `attributes.missing == "x"`: false, `(attributes.missing ?? 0) > 5`: false, `attributes?.missing == nil`: true,
+		`"user_id" in attributes`: true, `"missing" in attributes`: false, `not ("missing" in attributes)`: true,
+		`len(attributes) == 5`: true, `any(keys(attributes), # startsWith "user")`: true, `attributes[source] == nil`: true, `attributes["user" + "_id"] == "u7"`: true,
+	} {
+		got, err := condition(t, source).Match(payment())
+		if err != nil || got != want {
+			t.Errorf("%s: got %v, %v, want %v", source, got, err, want)
+		}
+	}
+}
+
+func TestALevelThatWasNotGivenIsBelowAllOthers(t *testing.T) {
+	got, err := condition(t, `level < TRACE`).Match(&event.Event{})
+	if err != nil || !got {
+		t.Errorf("got %v, %v", got, err)
+	}
+}
+
+func TestMistakesAreToldWithTheirPlaceAndASuggestion(t *testing.T) {
+	for source, want := range map[string]string{
+		`levle >= WARN`:                        `column 1: unknown name "levle"; did you mean "level"?`,
+		`level >= WRAN`:                        `column 10: unknown name "WRAN"; did you mean "WARN"?`,
+		"level >= WARN &&\n  sorce == \"x\"":   `line 2, column 3: unknown name "sorce"; did you mean "source"?`,
+		`attribute.user_id == "x"`:             `column 1: unknown name "attribute"; did you mean "attributes"?`,
+		`lowr(source) == "x"`:                  `column 1: unknown name "lowr"; did you mean "lower"?`,
+		`zzzzzzzzz == 1`:                       `column 1: unknown name "zzzzzzzzz"; an event has attributes, correlation_id, host, id, level, message, offset, organisation, source, span_id, stack_trace, time, trace_id`,
+		`level == "loud"`:                      `column 10: unknown level "loud"; levels are TRACE, DEBUG, INFO, WARN, ERROR, FATAL`,
+		`level in ["WARN", "loud"]`:            `column 19: unknown level "loud"`,
+		`source`:                               `must give true or false, but it gives string`,
+		`attributes.user_id`:                   `compare it: attributes.x == true`,
+		`source == 5`:                          `mismatched types string and int`,
+		`source ==`:                            `column 9: unexpected token EOF`,
+		``:                                     `the expression is empty`,
+		`  `:                                   `the expression is empty`,
+		`let a = 1; level > a`:                 `let is not available here`,
+		`reduce(1..9, #acc + #) > 5`:           `"reduce" is not available here`,
+		`repeat(message, 1000) == ""`:          `"repeat" is not available here`,
+		`any(1..9, any(1..9, true))`:           `a loop inside a loop is not available here`,
+		`len($env) > 0`:                        `column 5: unknown name "$env"`,
+		strings.Repeat(`level > 1 && `, 1000):  `at most 8192 are allowed`,
+		strings.Repeat(`1+1+`, 600) + `1 == 1`: `maximum allowed nodes`,
+	} {
+		var c expression.Condition
+		err := c.UnmarshalText([]byte(source))
+		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%.40s: got %v\nwant %s", source, err, want)
+		}
+		if !c.IsZero() {
+			t.Errorf("%.40s: a condition that failed to compile is set", source)
+		}
+	}
+}
+
+func TestAQuestionThatMakesNoSenseForAnEventIsAnErrorForThatEventOnly(t *testing.T) {
+	c := condition(t, `attributes.amount > 100`)
+	if _, err := c.Match(&event.Event{}); err == nil || !strings.Contains(err.Error(), `expression "attributes.amount > 100": column 19: invalid operation`) {
+		t.Errorf("got %v", err)
+	}
+	if got, err := c.Match(payment()); err != nil || !got {
+		t.Errorf("the next event: got %v, %v", got, err)
+	}
+}
+
+func TestListsAreBounded(t *testing.T) {
+	_, err := condition(t, `len(1..(offset * 100000)) > 0`).Match(payment())
+	if err == nil || !strings.Contains(err.Error(), "memory budget exceeded") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheZeroConditionMatchesEverything(t *testing.T) {
+	var c expression.Condition
+	if got, err := c.Match(&event.Event{}); err != nil || !got || !c.IsZero() || c.String() != "" {
+		t.Errorf("got %v, %v, %q", got, err, c)
+	}
+}
+
+func TestTheSourceTextComesBack(t *testing.T) {
+	c := condition(t, ` level >= WARN `)
+	if text, err := c.MarshalText(); err != nil || string(text) != "level >= WARN" || c.IsZero() {
+		t.Errorf("got %q, %v", text, err)
+	}
+}
+
+func TestTextGivesKeys(t *testing.T) {
+	for source, want := range map[string]string{
+		`source`: "payments", `organisation + "/" + source`: "acme/payments", `attributes.user_id`: "u7", `attributes.amount`: "120",
+		`attributes.share`: "0.5", `attributes.retried`: "true", `attributes.missing`: "", `level >= WARN ? "loud" : "quiet"`: "loud",
+	} {
+		var x expression.Text
+		if err := x.UnmarshalText([]byte(source)); err != nil {
+			t.Errorf("%s: %v", source, err)
+			continue
+		}
+		if got, err := x.Of(payment()); err != nil || got != want {
+			t.Errorf("%s: got %q, %v, want %q", source, got, err, want)
+		}
+	}
+	var x expression.Text
+	if err := x.UnmarshalText([]byte(`keys(attributes)`)); err == nil {
+		t.Error("a list was taken for text")
+	}
+}
+
+// An attribute may be text in one event, a number in the next and missing in
+// the third; nothing of one may be seen in another, also not side by side.
+func TestEventsDoNotSeeEachOther(t *testing.T) {
+	c := condition(t, `source == "a" ? attributes.x == 5 : attributes.x == nil || attributes.x == source`)
+	rapid.Check(t, func(t *rapid.T) {
+		kinds := rapid.SliceOfN(rapid.IntRange(0, 5), 1, 20).Draw(t, "kinds")
+		var wg sync.WaitGroup
+		for range 2 {
+			wg.Go(func() {
+				for _, k := range kinds {
+					e, want := sample(k)
+					if got, err := c.Match(&e); err != nil || got != want {
+						t.Errorf("kind %d: got %v, %v", k, got, err)
+					}
+				}
+			})
+		}
+		wg.Wait()
+	})
+}
+
+func sample(kind int) (event.Event, bool) {
+	values := []event.Value{event.Int(5), event.Float(5.5), event.String("a"), event.Bool(true), event.String("b"), {}}
+	e := event.Event{Source: "a", Attributes: []event.Attribute{{Key: "x", Value: values[kind]}}}
+	switch kind {
+	case 4:
+		e.Source = "b"
+	case 5:
+		e.Source, e.Attributes = "c", nil
+	}
+	return e, kind == 0 || kind >= 4
+}
+
+func FuzzCondition(f *testing.F) {
+	for _, seed := range []string{
+		`level >= WARN`, `attributes.user_id == "x" || attributes["amount"] > 5`, `message matches source`, `"x" in attributes`,
+		`any(keys(attributes), # == source)`, `time > date(message)`, `fromJSON(message).a == 1`, `level in ["INFO"]`, `attributes?.a?.b == 1`,
+		`1..offset == []`, `len(map(split(message, ""), #)) > 3`, `duration(message) > duration("1s")`, `-level ** 3 % 2 == 0`,
+	} {
+		f.Add(seed, "card declined", int64(3))
+	}
+	f.Fuzz(func(t *testing.T, source, message string, offset int64) {
+		if len(source) > 200 || len(message) > 200 {
+			return // long inputs find the same things, only later
+		}
+		var c expression.Condition
+		if c.UnmarshalText([]byte(source)) != nil {
+			return
+		}
+		for _, e := range []*event.Event{{}, payment(), {Message: message, Source: message, Offset: offset}} {
+			first, err := c.Match(e)
+			again, errAgain := c.Match(e)
+			if (err == nil) != (errAgain == nil) || first != again && !strings.Contains(source, "now") && !strings.Contains(source, "random") {
+				t.Errorf("%q: %v, %v and then %v, %v", source, first, err, again, errAgain)
+			}
+		}
+	})
+}
+
+func BenchmarkMatch(b *testing.B) {
+	for _, source := range []string{
+		`level >= WARN`,
+		`level >= WARN && source == "payments"`,
+		`attributes.user_id == "u7"`,
+		`message contains "declined" && attributes.amount > 100 && host startsWith "web-"`,
+		`"user_id" in attributes`,
+		`len(attributes) > 3`,
+	} {
+		b.Run(fmt.Sprintf("%.40s", source), func(b *testing.B) {
+			c, e := condition(b, source), payment()
+			b.ReportAllocs()
+			for b.Loop() {
+				if _, err := c.Match(e); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
