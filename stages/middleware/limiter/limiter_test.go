@@ -1,0 +1,462 @@
+package limiter
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+	"pgregory.net/rapid"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// config is the defaults with a change.
+func config(change func(*Config)) *Config {
+	c := Stage.New().(*Config)
+	c.Rate = 100
+	change(c)
+	return c
+}
+
+func open(t testing.TB, c *Config) *limiter {
+	t.Helper()
+	var p stage.Problems
+	if c.Validate(&p); len(p.Found) > 0 {
+		t.Fatalf("problems: %+v", p.Found)
+	}
+	w, err := c.Open(context.Background(), stage.Settings{
+		Name: "limiter", Step: 3, Clock: stage.SystemClock, Metrics: prometheus.NewRegistry(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w.(*limiter)
+}
+
+func batchOf(n int) *event.Batch { return event.NewBatch(make([]event.Event, n)) }
+
+// sink delivers everything and keeps a log of what came when.
+type sink struct {
+	mu    sync.Mutex
+	start time.Time
+	log   naive
+	views []int
+	err   error // returned instead of delivering, when set
+}
+
+func newSink() *sink { return &sink{start: time.Now()} }
+
+func (s *sink) handle(msg *message.Message) ([]*message.Message, error) {
+	b := stage.BatchOf(msg)
+	n := b.Count(event.Open)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.views = append(s.views, n)
+	if s.err != nil {
+		b.FailOpen(s.err)
+		return nil, stage.Result(b, s.err)
+	}
+	s.log.add(time.Since(s.start), n)
+	b.SettleOpen(event.Delivered)
+	return nil, stage.Result(b, nil)
+}
+
+func run(ctx context.Context, h message.HandlerFunc, b *event.Batch) error {
+	_, err := h(stage.Message(ctx, b))
+	return err
+}
+
+func TestBatchIsSplitWhenOnlyPartIsGranted(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s := open(t, config(func(*Config) {})), newSink()
+		b := batchOf(250)
+		if err := run(t.Context(), l.Wrap(s.handle), b); err != nil {
+			t.Fatal(err)
+		}
+		want := naive{{0, 100}, {time.Second, 100}, {2 * time.Second, 50}}
+		if len(s.log) != 3 || s.log[0] != want[0] || s.log[1] != want[1] || s.log[2] != want[2] {
+			t.Errorf("a batch of 250 at 100/s went on as %v, want %v", s.log, want)
+		}
+		if b.Count(event.Delivered) != 250 {
+			t.Errorf("%d delivered", b.Count(event.Delivered))
+		}
+		if got := testutil.ToFloat64(l.metrics.waited); got != 150 {
+			t.Errorf("%v events waited, want 150", got)
+		}
+		if got := testutil.ToFloat64(l.metrics.waitSeconds); got != 2 {
+			t.Errorf("waited %v seconds, want 2", got)
+		}
+		if got := testutil.ToFloat64(l.metrics.limited); got != 0 {
+			t.Errorf("%v events count as limited although they only waited", got)
+		}
+	})
+}
+
+func TestOverTheLimitIsRejectedWithTheTimeToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s := open(t, config(func(c *Config) { c.OnLimit = "reject" })), newSink()
+		h := l.Wrap(s.handle)
+		if err := run(t.Context(), h, batchOf(60)); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(400 * time.Millisecond)
+		b := batchOf(50)
+		if err := run(t.Context(), h, b); err != nil {
+			t.Fatal(err)
+		}
+		if b.Count(event.Delivered) != 40 || b.Count(event.Rejected) != 10 {
+			t.Errorf("%d delivered, %d rejected, want 40 and 10", b.Count(event.Delivered), b.Count(event.Rejected))
+		}
+		if after := stage.RetryAfter(b.Err(49)); after != 600*time.Millisecond {
+			t.Errorf("told to come back after %v, want 600ms", after)
+		}
+		if !errors.Is(b.Err(49), errLimited) || b.Err(0) != nil {
+			t.Errorf("errors: %v, %v", b.Err(49), b.Err(0))
+		}
+		if got := testutil.ToFloat64(l.metrics.limited); got != 10 {
+			t.Errorf("%v limited, want 10", got)
+		}
+	})
+}
+
+func TestOverTheLimitIsShed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := config(func(c *Config) { c.Algorithm, c.Burst, c.OnLimit = "token_bucket", 70, "shed" })
+		l, s := open(t, c), newSink()
+		b := batchOf(100)
+		if err := run(t.Context(), l.Wrap(s.handle), b); err != nil {
+			t.Fatal(err)
+		}
+		if b.Count(event.Delivered) != 70 || b.Count(event.Shed) != 30 {
+			t.Errorf("%d delivered, %d shed, want 70 and 30", b.Count(event.Delivered), b.Count(event.Shed))
+		}
+		if got := l.Status(); got["limit"] != 70 || got["available"] != 0 || got["waiting"] != 0 {
+			t.Errorf("status %v", got)
+		}
+		b = batchOf(5)
+		if err := run(t.Context(), l.Wrap(s.handle), b); err != nil || b.Count(event.Shed) != 5 {
+			t.Errorf("with nothing left: %v, %d shed of 5", err, b.Count(event.Shed))
+		}
+	})
+}
+
+func TestAnEventIsChargedOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s := open(t, config(func(*Config) {})), newSink()
+		h := l.Wrap(s.handle)
+		b := batchOf(80)
+		s.err = errors.New("sink is away")
+		for range 5 {
+			if err := run(t.Context(), h, b); !errors.Is(err, s.err) {
+				t.Fatalf("got %v, want the sink's error", err)
+			}
+		}
+		if free := l.Status()["available"]; free != 20 {
+			t.Errorf("%v left of 100 after five attempts at the same 80 events", free)
+		}
+		s.err = nil
+		if err := run(t.Context(), h, b); err != nil || b.Count(event.Delivered) != 80 {
+			t.Errorf("%v, %d delivered", err, b.Count(event.Delivered))
+		}
+	})
+}
+
+func TestChargedEventsGoFirstWhenTheChainRunsAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s := open(t, config(func(*Config) {})), newSink()
+		h := l.Wrap(s.handle)
+		b := batchOf(130)
+		s.err = errors.New("sink is away")
+		began := time.Now()
+		if err := run(t.Context(), h, b); !errors.Is(err, s.err) {
+			t.Fatalf("got %v", err)
+		}
+		if time.Since(began) != 0 || len(s.views) != 1 {
+			t.Fatalf("later events overtook failed ones: %v after %v", s.views, time.Since(began))
+		}
+		s.err = nil
+		if err := run(t.Context(), h, b); err != nil {
+			t.Fatal(err)
+		}
+		if time.Since(began) != time.Second || len(s.views) != 3 || s.views[1] != 100 || s.views[2] != 30 {
+			t.Errorf("second run sent %v and ended after %v; want the 100 charged ones at once, the 30 after 1s",
+				s.views[1:], time.Since(began))
+		}
+	})
+}
+
+func TestBadEventsDoNotStopTheRest(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, config(func(*Config) {}))
+		h := l.Wrap(func(msg *message.Message) ([]*message.Message, error) {
+			b := stage.BatchOf(msg)
+			for row := range b.Open() {
+				if row%50 == 0 {
+					b.Refuse(row, stage.Bad(errors.New("no such level")))
+				} else {
+					b.Settle(row, event.Delivered)
+				}
+			}
+			return nil, stage.Result(b, nil)
+		})
+		b := batchOf(201)
+		err := run(t.Context(), h, b)
+		var refused *stage.RefusedError
+		if !errors.As(err, &refused) || refused.Events != 5 || b.Count(event.Delivered) != 196 {
+			t.Errorf("got %v with %d delivered; want 5 bad events and 196 delivered", err, b.Count(event.Delivered))
+		}
+	})
+}
+
+func TestWaitingEndsWithTheContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l, s := open(t, config(func(*Config) {})), newSink()
+		h := l.Wrap(s.handle)
+		ctx, cancel := context.WithCancel(t.Context())
+		results := make(chan error, 2)
+		batches := []*event.Batch{batchOf(150), batchOf(10)}
+		for _, b := range batches {
+			go func() { results <- run(ctx, h, b) }()
+			synctest.Wait() // the first is at the head of the line, the second behind it
+		}
+		if w := l.Status()["waiting"]; w != 60 {
+			t.Errorf("%v waiting, want 60", w)
+		}
+		began := time.Now()
+		cancel()
+		for range 2 {
+			if err := <-results; stage.ClassOf(err) != stage.Stopped {
+				t.Errorf("got %v, want the context's error", err)
+			}
+		}
+		if time.Since(began) != 0 {
+			t.Errorf("it took %v to stop", time.Since(began))
+		}
+		if batches[0].Count(event.Open) != 50 || batches[1].Count(event.Open) != 10 || l.Status()["waiting"] != 0 {
+			t.Errorf("open: %d, %d; status %v", batches[0].Count(event.Open), batches[1].Count(event.Open), l.Status())
+		}
+		time.Sleep(time.Second)
+		if err := run(t.Context(), h, batchOf(100)); err != nil {
+			t.Errorf("the line is stuck: %v", err)
+		}
+	})
+}
+
+func TestWaitingBatchesGoInOrderOfArrival(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, config(func(*Config) {}))
+		var mu sync.Mutex
+		var order []string
+		h := l.Wrap(func(msg *message.Message) ([]*message.Message, error) {
+			b := stage.BatchOf(msg)
+			mu.Lock()
+			defer mu.Unlock()
+			order = append(order, b.Event(0).Message)
+			b.SettleOpen(event.Delivered)
+			return nil, nil
+		})
+		var wg sync.WaitGroup
+		// "small" would fit at 1s beside nothing else, but "large" came before it.
+		for _, b := range []struct {
+			name string
+			n    int
+		}{{"first", 100}, {"large", 90}, {"small", 1}, {"last", 50}} {
+			wg.Go(func() {
+				batch := batchOf(b.n)
+				batch.Event(0).Message = b.name
+				if err := run(t.Context(), h, batch); err != nil {
+					t.Error(err)
+				}
+			})
+			synctest.Wait()
+		}
+		wg.Wait()
+		if got := strings.Join(order, " "); got != "first large small last last" {
+			t.Errorf("order %q", got)
+		}
+	})
+}
+
+// Over any saturated run the limiter stays within 0.1 % below its limit and
+// never above it, in any window, whatever the batches.
+func TestSaturatedRateIsTheLimit(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		rate := rapid.IntRange(1000, 200_000).Draw(rt, "rate")
+		length := time.Duration(rapid.IntRange(100, 2000).Draw(rt, "window ms")) * time.Millisecond
+		workers := rapid.IntRange(1, 6).Draw(rt, "workers")
+		limit := int(float64(rate) * length.Seconds())
+		size := rapid.IntRange(max(1, limit/150), limit*2)
+		sizes := rapid.SliceOfN(size, workers, workers*8).Draw(rt, "sizes")
+		pauses := rapid.SliceOfN(rapid.IntRange(0, 50), 1, 20).Draw(rt, "pauses µs")
+
+		s := saturate(t, config(func(c *Config) {
+			c.Rate, c.Window = stage.Rate(float64(limit)/length.Seconds()), stage.Duration(length)
+		}), workers, sizes, pauses, 6*length)
+		if most := s.log.mostIn(length); most > limit {
+			rt.Fatalf("%d events in one window, limit %d", most, limit)
+		}
+		if got, want := s.log.before(6*length), 6*limit; float64(got) < 0.999*float64(want) {
+			rt.Fatalf("%d events in 6 windows of %d: more than 0.1%% below", got, limit)
+		}
+	})
+}
+
+func TestSaturatedBucketKeepsItsRate(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		rate := rapid.IntRange(1000, 200_000).Draw(rt, "rate")
+		burst := rapid.IntRange(rate/100, rate).Draw(rt, "burst")
+		workers := rapid.IntRange(1, 6).Draw(rt, "workers")
+		sizes := rapid.SliceOfN(rapid.IntRange(rate/200, rate/10), workers, workers*8).Draw(rt, "sizes")
+
+		const length = 10 * time.Second
+		s := saturate(t, config(func(c *Config) {
+			c.Algorithm, c.Rate, c.Burst = "token_bucket", stage.Rate(rate), burst
+		}), workers, sizes, []int{0}, length)
+		want := float64(burst) + float64(rate)*length.Seconds()
+		// What the last batch still waits for is less than half a bucket.
+		if got := float64(s.log.before(length)); got > want+1 || got < 0.999*want-float64(burst)/2 {
+			rt.Fatalf("%v events, want %v", got, want)
+		}
+	})
+}
+
+func (n naive) before(end time.Duration) (sum int) {
+	for _, g := range n {
+		if g.at < end {
+			sum += g.weight
+		}
+	}
+	return sum
+}
+
+// saturate keeps workers busy with batches for a while of synthetic time.
+func saturate(t *testing.T, c *Config, workers int, sizes, pauses []int, length time.Duration) (s *sink) {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, c)
+		s = newSink()
+		h := l.Wrap(s.handle)
+		ctx, cancel := context.WithTimeout(t.Context(), length)
+		defer cancel()
+		var wg sync.WaitGroup
+		for w := range workers {
+			wg.Go(func() {
+				for i := w; ctx.Err() == nil; i++ {
+					if run(ctx, h, batchOf(sizes[i%len(sizes)])) != nil {
+						return
+					}
+					time.Sleep(time.Duration(pauses[i%len(pauses)]) * time.Microsecond)
+				}
+			})
+		}
+		wg.Wait()
+	})
+	return s
+}
+
+func TestSettingsThatCannotWorkAreReported(t *testing.T) {
+	for _, c := range []struct {
+		change    func(*Config)
+		key, text string
+	}{
+		{func(c *Config) { c.Rate = 0 }, "rate", "must be above 0 and at most 1000G/s, got 0/s"},
+		{func(c *Config) { c.Rate = -5 }, "rate", "must be above 0"},
+		{func(c *Config) { c.Rate = 1e18 }, "rate", "must be above 0 and at most"},
+		{func(c *Config) { c.Window = 0 }, "window", "must be at least 1ms, got 0s"},
+		{func(c *Config) { c.Rate = 0.1 }, "window", "must hold at least one event: at a rate of 0.1/s at least 10s, got 1s"},
+		{func(c *Config) { c.Rate, c.Window = 1e11, stage.Duration(24*time.Hour) }, "window", "rate x window must be at most"},
+		{func(c *Config) { c.Rate = 1.5 }, "window", "holds 1.5 events at a rate of 1.5/s, which is rounded down to 1"},
+		{func(c *Config) { c.Burst = 5 }, "burst", "belongs to algorithm token_bucket"},
+		{func(c *Config) { c.Algorithm, c.Burst = tokenBucket, -1 }, "burst", "must be at least 1"},
+		{func(c *Config) { c.Algorithm, c.Window = tokenBucket, stage.Duration(time.Minute) }, "window", "belongs to algorithm sliding_window"},
+		{func(c *Config) { c.Algorithm = "leaky" }, "algorithm", `got "leaky"`},
+		{func(c *Config) { c.OnLimit = "panic" }, "on_limit", `got "panic"`},
+	} {
+		var p stage.Problems
+		config(c.change).Validate(&p)
+		if len(p.Found) != 1 || p.Found[0].Key != c.key || !strings.Contains(p.Found[0].Text, c.text) {
+			t.Errorf("got %+v, want %s: %s", p.Found, c.key, c.text)
+		}
+	}
+}
+
+func TestRatesPerMinuteKeepTheirWholeCount(t *testing.T) {
+	var r stage.Rate
+	if err := r.UnmarshalText([]byte("7/min")); err != nil {
+		t.Fatal(err)
+	}
+	c := config(func(c *Config) { c.Rate, c.Window = r, stage.Duration(time.Minute) })
+	var p stage.Problems
+	if c.Validate(&p); len(p.Found) > 0 || c.windowLimit() != 7 {
+		t.Errorf("7/min over 1m is %d events, problems %v", c.windowLimit(), p.Found)
+	}
+}
+
+func TestGrantedBatchAllocatesNothing(t *testing.T) {
+	l := open(t, config(func(c *Config) { c.Rate = 1e9 }))
+	b := batchOf(500)
+	events := make([]event.Event, 500)
+	msg := stage.Message(t.Context(), b)
+	h := l.Wrap(deliver)
+	if n := testing.AllocsPerRun(1000, func() {
+		b.Reset(events)
+		if _, err := h(msg); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations per batch", n)
+	}
+}
+
+func deliver(msg *message.Message) ([]*message.Message, error) {
+	stage.BatchOf(msg).SettleOpen(event.Delivered)
+	return nil, nil
+}
+
+func BenchmarkDecision(b *testing.B) {
+	for name, c := range map[string]*Config{
+		"sliding_window": config(func(c *Config) { c.Rate = 1e12 }),
+		"token_bucket":   config(func(c *Config) { c.Algorithm, c.Rate = tokenBucket, 1e12 }),
+	} {
+		b.Run(name, func(b *testing.B) {
+			l := open(b, c)
+			ctx := b.Context()
+			b.ReportAllocs()
+			for b.Loop() {
+				if n, _, err := l.line.wait(ctx, 500); n != 500 || err != nil {
+					b.Fatal(n, err)
+				}
+			}
+		})
+	}
+}
+
+// BenchmarkBatch is a whole pass of a batch of 500 that is granted, beside one
+// without a limiter.
+func BenchmarkBatch(b *testing.B) {
+	l := open(b, config(func(c *Config) { c.Rate = 1e12 }))
+	for name, h := range map[string]message.HandlerFunc{"limiter": l.Wrap(deliver), "without": deliver} {
+		b.Run(name, func(b *testing.B) {
+			events := make([]event.Event, 500)
+			batch := event.NewBatch(events)
+			msg := stage.Message(b.Context(), batch)
+			b.ReportAllocs()
+			for b.Loop() {
+				batch.Reset(events)
+				if _, err := h(msg); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
