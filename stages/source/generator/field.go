@@ -1,0 +1,214 @@
+package generator
+
+import (
+	"fmt"
+	"slices"
+	"strconv"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+)
+
+// field is a Field ready to make values.
+type field struct {
+	name   string
+	salt   uint64
+	make   maker
+	prefix string
+
+	options  []string // of oneOf, prefix included
+	weights  alias    // of oneOf; without: equally likely
+	low      int64    // of number, times 10^decimals
+	span     uint64
+	decimals int
+	digits   int // of hexDigits
+}
+
+// maker is how a field's value is made.
+type maker uint8
+
+const (
+	oneOf maker = iota
+	number
+	hexDigits
+	uuidText
+	address
+	sequence
+)
+
+const maxHex = 64
+
+// newField makes a field from its configuration, or reports what is wrong
+// with it.
+func newField(name string, c Field, instance string, p *stage.Problems) *field {
+	at := "content.fields." + name
+	f := &field{name: name, salt: saltOf("field." + name), prefix: c.Prefix}
+	if !nameOK(name) {
+		p.Add(at, "the name must consist of letters, digits, '_', '-' and '.', got %q", name)
+	}
+	if n := c.ways(); n != 1 {
+		p.Add(at, "must have exactly one of kind, choice, weighted, range, hex, got %d of them", n)
+		return f
+	}
+	switch {
+	case c.Kind != "":
+		f.setKind(at, c.Kind, instance, p)
+	case c.Choice != nil:
+		if len(c.Choice) == 0 {
+			p.Add(at+".choice", "must have at least one entry, got none")
+		}
+		f.setOptions(c.Choice)
+	case c.Weighted != nil:
+		f.setWeighted(at, c.Weighted, p)
+	case c.Hex != 0:
+		if c.Hex < 1 || c.Hex > maxHex {
+			p.Add(at+".hex", "must be between 1 and %d digits, got %d", maxHex, c.Hex)
+		}
+		f.make, f.digits = hexDigits, c.Hex
+	default:
+		r := c.Range
+		f.make, f.low, f.span, f.decimals = number, r.min, uint64(r.max-r.min)+1, r.decimals
+	}
+	return f
+}
+
+// ways is how many ways of making a value are given.
+func (c Field) ways() int {
+	n := 0
+	for _, given := range []bool{c.Kind != "", c.Choice != nil, c.Weighted != nil, c.Range.given, c.Hex != 0} {
+		if given {
+			n++
+		}
+	}
+	return n
+}
+
+func (f *field) setKind(at, kind, instance string, p *stage.Problems) {
+	switch kind {
+	case "uuid":
+		f.make = uuidText
+	case "ip":
+		f.make = address
+	case "sequence":
+		f.make = sequence
+	case "instance":
+		f.setOptions([]string{instance})
+	default:
+		p.OneOf(at+".kind", kind, kinds...)
+	}
+}
+
+// setOptions makes each option with its prefix once, so that a drawn value is
+// a string that exists already.
+func (f *field) setOptions(options []string) {
+	f.make = oneOf
+	for _, o := range options {
+		f.options = append(f.options, f.prefix+o)
+	}
+}
+
+func (f *field) setWeighted(at string, weighted map[string]float64, p *stage.Problems) {
+	names, weights := sorted(weighted)
+	f.setOptions(names)
+	var err error
+	if f.weights, err = newAlias(weights); err != nil {
+		p.Add(at+".weighted", "%v", err)
+	}
+}
+
+// sorted lists a map of weights in the order of its names: the order of a map
+// changes from run to run, content must not.
+func sorted(weighted map[string]float64) (names []string, weights []float64) {
+	for name := range weighted {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		weights = append(weights, weighted[name])
+	}
+	return names, weights
+}
+
+// append writes the value for an event as text.
+func (f *field) append(buf []byte, k key, i int64) []byte {
+	x := k.draw(f.salt)
+	if f.make == oneOf {
+		return append(buf, f.option(x)...)
+	}
+	buf = append(buf, f.prefix...)
+	switch f.make {
+	case number:
+		return appendScaled(buf, f.number(x), f.decimals)
+	case hexDigits:
+		return appendHex(buf, x, f.digits)
+	case uuidText:
+		return appendUUID(buf, x)
+	case address:
+		return appendAddress(buf, x)
+	default:
+		return strconv.AppendInt(buf, i+1, 10)
+	}
+}
+
+// value is the value for an event as metadata. Text that does not exist yet is
+// written to buf.
+func (f *field) value(buf []byte, k key, i int64) (event.Value, []byte) {
+	if f.prefix == "" || f.make == oneOf {
+		switch f.make {
+		case oneOf:
+			return event.String(f.option(k.draw(f.salt))), buf
+		case sequence:
+			return event.Int(i + 1), buf
+		case number:
+			n := f.number(k.draw(f.salt))
+			if f.decimals == 0 {
+				return event.Int(n), buf
+			}
+			return event.Float(float64(n) / float64(pow10[f.decimals])), buf
+		}
+	}
+	start := len(buf)
+	buf = f.append(buf, k, i)
+	return event.String(text(buf, start)), buf
+}
+
+func (f *field) option(x uint64) string {
+	if f.weights.keep != nil {
+		return f.options[f.weights.draw(x)]
+	}
+	return f.options[below(x, uint64(len(f.options)))]
+}
+
+func (f *field) number(x uint64) int64 { return f.low + int64(below(x, f.span)) }
+
+// longest is how long a value can get, in bytes.
+func (f *field) longest() int {
+	n := 0
+	for _, o := range f.options {
+		n = max(n, len(o))
+	}
+	const numeric = 36 // a UUID; longer than any number or address
+	return n + len(f.prefix) + max(f.digits, numeric)
+}
+
+// nameOK tells whether a name can stand between the braces of a placeholder.
+func nameOK(name string) bool {
+	for i := range len(name) {
+		switch c := name[i]; {
+		case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9', c == '_', c == '-', c == '.':
+		default:
+			return false
+		}
+	}
+	return name != ""
+}
+
+// errUnknown names a placeholder that refers to no field.
+func errUnknown(name string, fields map[string]*field) error {
+	known := make([]string, 0, len(fields))
+	for n := range fields {
+		known = append(known, n)
+	}
+	slices.Sort(known)
+	return fmt.Errorf("unknown placeholder {%s}; fields are %v; write {{ for a brace", name, known)
+}

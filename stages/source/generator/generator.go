@@ -1,0 +1,149 @@
+// Package generator is the source that makes events up: for trying a pipeline
+// out, for loading it, and for measuring it.
+//
+// It is open-loop. A schedule, the integral of the rate, says when each event
+// is due; once a millisecond Read hands out what has become due as one parcel.
+// Each event carries the time at which it was due, also when the route could
+// not take it then, so that latency counts the waiting: a pipeline that falls
+// behind looks slow, as it is, and not less loaded. When the route takes
+// events again, everything that has become due meanwhile is handed out.
+//
+//	schedule  when is event i due?         arithmetic, knows no clock
+//	pacer     which events go out now?     schedule, stop and start, count
+//	program   what does event i say?       a hash of seed and i, in parts
+//	parcel    the memory of a run of events, used again after Done
+//	reader    Read: pacer, then program, on one or more threads
+//	api       start, stop, status, rate over HTTP
+//
+// What event i says is a function of seed and i alone, so that runs repeat;
+// its id and times are not.
+package generator
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"path"
+	"strings"
+
+	"millrace/engine/stage"
+)
+
+//go:embed *.go example.yaml
+var files embed.FS
+
+// Stage is the catalogue entry.
+var Stage = stage.Stage{Name: "generator", Kind: stage.KindSource, Files: files, New: func() any {
+	return &Config{
+		Rate: 1000, Threads: 1, Seed: 1, Start: true,
+		Content: Content{Template: "service_logs"},
+	}
+}}
+
+// Config is what a pipeline file says about a generator.
+type Config struct {
+	// Rate is how many events are offered per time, such as 10/s, 100k/s or 2M/min; "max" means as fast as the route takes them. Default 1k/s. Events that the route could not take when they were due are handed out as soon as it can, all of them, and their latency counts from when they were due.
+	Rate Rate `yaml:"rate"`
+	// Threads is how many threads make the content of large parcels together. Default 1, which makes millions of events per second. The rate is the same whatever the number, and so is the content.
+	Threads int `yaml:"threads"`
+	// Count ends the route after so many events. Default 0: endless.
+	Count int64 `yaml:"count"`
+	// Seed decides the content: the same seed makes the same events. Default 1. Ids and times are always new.
+	Seed int64 `yaml:"seed"`
+	// Content is what the events say.
+	Content Content `yaml:"content"`
+	// API is the path below which the generator is steered over HTTP: POST start and stop, GET status and rate/{key}, such as /api/v1/generator. Default "": no API.
+	API string `yaml:"api"`
+	// Start says whether events are made from the beginning, or only once the API is told to. Default true.
+	Start bool `yaml:"start"`
+}
+
+const (
+	maxThreads = 256
+	maxRate    = 1e9 // events/s: one per nanosecond, the grain of the schedule
+)
+
+// Validate reports what is wrong with the configuration.
+func (c *Config) Validate(p *stage.Problems) {
+	if !(c.Rate > 0) {
+		p.Add("rate", "must be above 0, got %v", c.Rate)
+	} else if c.Rate > maxRate && !c.Rate.IsMax() {
+		p.Add("rate", "must be at most %v, got %v; use max for as fast as possible", Rate(maxRate), c.Rate)
+	}
+	if c.Threads < 1 || c.Threads > maxThreads {
+		p.Add("threads", "must be between 1 and %d, got %d", maxThreads, c.Threads)
+	}
+	if c.Count < 0 {
+		p.Add("count", "must be at least 0 (endless), got %d", c.Count)
+	}
+	c.validateAPI(p)
+	compile(c.Content, c.Seed, "", p)
+}
+
+func (c *Config) validateAPI(p *stage.Problems) {
+	switch {
+	case c.API == "":
+		if !c.Start {
+			p.Warn("start", "is false and there is no api, so that nothing can ever start this generator")
+		}
+	case c.API == "/" || !strings.HasPrefix(c.API, "/") || path.Clean(c.API) != c.API || strings.ContainsAny(c.API, " {}?#%"):
+		p.Add("api", "must be a plain path such as /api/v1/generator, without a slash at its end, got %q", c.API)
+	}
+}
+
+// Explain says what the generator adds to the guarantee of its route.
+func (c *Config) Explain() stage.Explanation {
+	does := fmt.Sprintf("Events are made up and offered at %v. When the route is slower, they wait, and their latency counts from when they were due; none is left out.", c.Rate)
+	if c.Rate.IsMax() {
+		does = "Events are made up, as fast as the route takes them."
+	}
+	return stage.Explanation{
+		Does:  does,
+		Crash: "Events that were not delivered yet are gone and are not made again: nobody was promised them. After a restart the same content begins anew, under new ids.",
+	}
+}
+
+// Open makes a generator that is ready to Read, and serves its API.
+func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Reader, error) {
+	var p stage.Problems
+	c.Validate(&p)
+	if wrong := firstError(&p); wrong != nil {
+		return nil, stage.Fatal(fmt.Errorf("%s: %s", wrong.Key, wrong.Text))
+	}
+	random, err := newIDs()
+	if err != nil {
+		return nil, err
+	}
+	prog := compile(c.Content, c.Seed, s.Instance, &p)
+	r := newReader(c, s, prog, random)
+	if err := r.register(s.Metrics); err != nil {
+		return nil, stage.Fatal(err)
+	}
+	if c.API != "" {
+		if err := s.Mount(c.API+"/", r.api(c.API)); err != nil {
+			r.unregister(s.Metrics)
+			return nil, stage.Fatal(fmt.Errorf("serving the API at %s: %w", c.API, err))
+		}
+	}
+	if c.Start {
+		r.pacer.start(s.Clock.Now())
+	}
+	return r, nil
+}
+
+// firstError is the first problem that is not only a warning.
+func firstError(p *stage.Problems) *stage.Problem {
+	for i := range p.Found {
+		if !p.Found[i].Warning {
+			return &p.Found[i]
+		}
+	}
+	return nil
+}
+
+// most is how many events one parcel holds at most: enough to make the work
+// around it small, few enough to keep its texts within some megabytes.
+func (prog *program) most() int64 {
+	const events, bytes = 1000, 4 << 20
+	return min(events, max(1, int64(bytes/max(1, prog.longest))))
+}

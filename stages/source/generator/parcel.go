@@ -1,0 +1,31 @@
+package generator
+
+import (
+	"millrace/engine/event"
+)
+
+// parcel is the memory of one parcel of events: the events, their attributes
+// in one slice, and their texts in one arena per thread. It is used again
+// after Done, so that a running generator allocates nothing.
+type parcel struct {
+	events     []event.Event
+	attributes []event.Attribute
+	arenas     [][]byte
+	done       func(event.Receipt) // made once, rather than for each parcel
+}
+
+// reset makes room for n events with so many attributes each. What the memory
+// held is overwritten by fill.
+func (p *parcel) reset(n, width int) {
+	if cap(p.events) < n {
+		p.events = make([]event.Event, n)
+		p.attributes = make([]event.Attribute, n*width)
+	}
+	p.events = p.events[:n]
+}
+
+// attributesOf is the place for the attributes of the event in a row. Its
+// capacity is clipped: stages append.
+func (p *parcel) attributesOf(row, width int) []event.Attribute {
+	return p.attributes[row*width : (row+1)*width : (row+1)*width]
+}

@@ -1,0 +1,163 @@
+package generator
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+)
+
+// reader is an open generator.
+type reader struct {
+	pacer    *pacer
+	program  *program
+	ids      ids
+	threads  int
+	origin   event.Origin
+	instance string
+	clock    stage.Clock
+	metrics  []prometheus.Collector
+
+	parcels sync.Pool    // of *parcel
+	limited atomic.Int64 // events that came back shed or rejected
+}
+
+func newReader(c *Config, s stage.Settings, prog *program, random ids) *reader {
+	r := &reader{
+		pacer:    newPacer(c.Rate, c.Count, prog.most(), s.Clock.Now()),
+		program:  prog,
+		ids:      random,
+		threads:  c.Threads,
+		origin:   event.Origin{Kind: "generator", Name: s.Name},
+		instance: s.Instance,
+		clock:    s.Clock,
+	}
+	r.parcels.New = func() any {
+		p := &parcel{arenas: make([][]byte, r.threads)}
+		p.done = func(receipt event.Receipt) { r.finished(p, receipt) }
+		return p
+	}
+	return r
+}
+
+// Read hands out the events that have become due.
+func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
+	for {
+		if err := ctx.Err(); err != nil {
+			return event.Parcel{}, err
+		}
+		do, t, wait, resumed := r.pacer.take(r.clock.Now())
+		switch do {
+		case handOut:
+			return r.make(t), nil
+		case finish:
+			return event.Parcel{}, io.EOF
+		case halt:
+			select {
+			case <-resumed:
+			case <-ctx.Done():
+			}
+		case sleep:
+			// Stop and start need not wake it: the first event of a schedule
+			// that begins meanwhile is due no earlier than the one slept for.
+			_ = r.clock.Sleep(ctx, wait) // the end of ctx is seen above
+		}
+	}
+}
+
+// spreadFrom is how many events a thread must have to do to be worth starting.
+const spreadFrom = 128
+
+// make makes the events of a turn.
+func (r *reader) make(t turn) event.Parcel {
+	p := r.parcels.Get().(*parcel)
+	p.reset(t.n, r.program.width())
+	threads := min(r.threads, t.n/spreadFrom)
+	if threads <= 1 {
+		r.fill(p, 0, t, 0, t.n)
+	} else {
+		var group sync.WaitGroup
+		for n := 1; n < threads; n++ {
+			group.Go(func() { r.fill(p, n, t, t.n*n/threads, t.n*(n+1)/threads) })
+		}
+		r.fill(p, 0, t, 0, t.n/threads)
+		group.Wait()
+	}
+	return event.Parcel{Events: p.events, Origin: r.origin, Done: p.done}
+}
+
+// fill makes the events of some rows, with their texts in one of the arenas.
+func (r *reader) fill(p *parcel, arena int, t turn, from, to int) {
+	began := time.Unix(0, t.origin).UTC()
+	width, buf := r.program.width(), p.arenas[arena][:0]
+	for row := from; row < to; row++ {
+		e, i := &p.events[row], t.first+int64(row)
+		buf = r.program.fill(e, i, buf, p.attributesOf(row, width))
+		at := r.pacer.schedule.at(t.place + int64(row))
+		e.Due = t.origin + int64(at)
+		e.Time = began.Add(at)
+		e.ID = r.ids.id(e.Due, i)
+	}
+	p.arenas[arena] = buf
+}
+
+// finished takes a parcel's memory back.
+func (r *reader) finished(p *parcel, receipt event.Receipt) {
+	if n := receipt.Counts[event.Shed] + receipt.Counts[event.Rejected]; n > 0 {
+		r.limited.Add(int64(n))
+	}
+	r.parcels.Put(p)
+}
+
+// Close lets go. There is nothing to let go of: threads end with their parcel.
+func (r *reader) Close(context.Context) error { return nil }
+
+// Status shows the achieved and the offered rate, and how many events are due
+// and not handed out.
+func (r *reader) Status() map[string]any {
+	v := r.view()
+	return map[string]any{"rate": float64(v.second), "offered": v.offered, "running": v.running, "lag": v.behind}
+}
+
+func (r *reader) view() view { return r.pacer.view(r.clock.Now()) }
+
+// register adds the metrics, which are looked up when they are scraped.
+func (r *reader) register(to prometheus.Registerer) error {
+	r.metrics = []prometheus.Collector{
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "log_events_generated_total",
+			Help: "Events that the generator has handed out.",
+		}, func() float64 { return float64(r.view().total) }),
+		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Name: "log_generation_rate_current",
+			Help: "Events that the generator handed out in the last full second.",
+		}, func() float64 { return float64(r.view().second) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "log_events_rate_limited_total",
+			Help: "Events of the generator that were shed or rejected.",
+		}, func() float64 { return float64(r.limited.Load()) }),
+	}
+	for i, m := range r.metrics {
+		if err := to.Register(m); err != nil {
+			r.metrics = r.metrics[:i] // the others may be somebody else's
+			r.unregister(to)
+			return fmt.Errorf("registering metrics: %w", err)
+		}
+	}
+	return nil
+}
+
+// unregister takes the metrics back when Open fails; after Close the engine
+// does.
+func (r *reader) unregister(from prometheus.Registerer) {
+	for _, m := range r.metrics {
+		from.Unregister(m)
+	}
+}
