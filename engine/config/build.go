@@ -1,0 +1,354 @@
+package config
+
+import (
+	"fmt"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"strings"
+	"time"
+
+	"millrace/engine/expression"
+	"millrace/engine/stage"
+)
+
+// pipelineConfig are the keys of a pipeline file.
+type pipelineConfig struct {
+	Pipeline     string         `yaml:"pipeline"`
+	Listen       string         `yaml:"listen"`
+	State        string         `yaml:"state"`
+	Token        stage.Secret   `yaml:"token"`
+	DrainTimeout stage.Duration `yaml:"drain_timeout"`
+	Resources    *node          `yaml:"resources"`
+	Routes       *node          `yaml:"routes"`
+}
+
+// routeConfig are the keys of a route.
+type routeConfig struct {
+	Source     *node       `yaml:"source"`
+	Batch      batchConfig `yaml:"batch"`
+	Middleware *node       `yaml:"middleware"`
+	Sink       *node       `yaml:"sink"`
+}
+
+type batchConfig struct {
+	Size     int            `yaml:"size"`
+	Linger   stage.Duration `yaml:"linger"`
+	Bytes    stage.Size     `yaml:"bytes"`
+	MaxEvent stage.Size     `yaml:"max_event"`
+	InFlight int            `yaml:"in_flight"`
+}
+
+// branchConfig are the keys of a branch of a broadcast.
+type branchConfig struct {
+	Middleware *node `yaml:"middleware"`
+	Sink       *node `yaml:"sink"`
+}
+
+// caseConfig are the keys of a branch of a switch.
+type caseConfig struct {
+	When         expression.Condition `yaml:"when"`
+	branchConfig `yaml:",inline"`
+}
+
+const (
+	defaultListen = "127.0.0.1:8080"
+	defaultDrain  = 30 * time.Second
+)
+
+// defaultBatch suits throughput at a latency nobody sees.
+var defaultBatch = batchConfig{Size: 500, Linger: stage.Duration(5 * time.Millisecond), Bytes: 1 << 20, MaxEvent: 1 << 20, InFlight: 4}
+
+// builder makes the Pipeline out of the merged tree.
+type builder struct {
+	*loader
+	out   *Pipeline
+	kinds []resourceKind // of all resources, for references
+	// guess says that the ends of a route could not be read, so that which
+	// routes are fed is not known.
+	guess bool
+}
+
+func newBuilder(l *loader) *builder {
+	return &builder{loader: l, out: &Pipeline{File: l.file, BaseDir: filepath.Dir(l.file)}}
+}
+
+// decode fills into from n; pos is the place of n's key.
+func (b *builder) decode(into any, n *node, path string, pos Pos) *decoder {
+	d := &decoder{report: b.report, env: b.opts.Env, prefix: path, base: pos, bad: map[string]bool{}, used: &b.out.Replaced}
+	d.value(reflect.ValueOf(into).Elem(), n, "")
+	return d
+}
+
+func (b *builder) pipeline(root *node) *Pipeline {
+	c := pipelineConfig{Listen: defaultListen, DrainTimeout: stage.Duration(defaultDrain)}
+	start := Pos{File: b.file, Line: 1, Column: 1}
+	d := b.decode(&c, root, "", start)
+	b.name(c, d, root, start)
+	if root.get("state") == nil {
+		c.State = "data/" + c.Pipeline
+	}
+	b.out.Name, b.out.Listen, b.out.State = c.Pipeline, c.Listen, c.State
+	b.out.Token, b.out.DrainTimeout = c.Token, c.DrainTimeout.Std()
+	b.checkTop(c, d, root, start)
+	b.resources(c.Resources)
+	b.routes(c.Routes, root, start)
+	return b.out
+}
+
+var pipelinePattern = regexp.MustCompile(`^[a-z0-9][a-z0-9-]*$`)
+
+func (b *builder) name(c pipelineConfig, d *decoder, root *node, start Pos) {
+	switch {
+	case d.bad["pipeline"]:
+	case root.get("pipeline") == nil:
+		d.fail(start, "pipeline", "is missing; give the pipeline a name")
+	case !pipelinePattern.MatchString(c.Pipeline):
+		d.fail(root.find("pipeline", start), "pipeline", "must be a name of lower-case letters, digits and -, got %q", c.Pipeline)
+	}
+}
+
+func (b *builder) isMap(n *node, path, what string) bool {
+	if n.kind == dict {
+		return true
+	}
+	b.report.add(n.pos, path, "must be a map of %s, got %s", what, n.describe())
+	return false
+}
+
+// resourceKind is what references need to know of a resource.
+type resourceKind struct {
+	name, kind string
+	pos        Pos // of the kind
+}
+
+// resources are built in two turns, since they may refer to each other.
+func (b *builder) resources(n *node) {
+	if n == nil || n.isNull() || !b.isMap(n, "resources", "resources by name, such as {kafka: {brokers: embedded}}") {
+		return
+	}
+	var good []entry
+	for _, e := range n.entries {
+		path := join("resources", e.key)
+		e.value = body(e.value)
+		if b.goodKey(e, path) && b.isMap(e.value, path, "settings") {
+			if k, ok := b.kind(e, path); ok {
+				good, b.kinds = append(good, e), append(b.kinds, k)
+			}
+		}
+	}
+	for i, e := range good {
+		b.resource(e, b.kinds[i])
+	}
+}
+
+// kind takes `kind:` out of a resource.
+func (b *builder) kind(e entry, path string) (k resourceKind, ok bool) {
+	k = resourceKind{name: e.key, kind: e.key, pos: e.pos}
+	given := e.value.remove("kind")
+	if given == nil {
+		return k, true
+	}
+	k.pos = given.value.pos
+	return k, len(b.decode(&k.kind, given.value, path+".kind", given.pos).bad) == 0
+}
+
+func (b *builder) resource(e entry, k resourceKind) {
+	path := join("resources", e.key)
+	st, ok := b.lookup(k.kind, "resource", k.pos, path, stage.KindResource)
+	if !ok {
+		return
+	}
+	if cfg, ok := b.config(st, e.value, path, e.pos, e.key); ok {
+		b.out.Resources = append(b.out.Resources, Resource{
+			Name: e.key, Stage: st, Config: cfg.(stage.Resource), Path: path, Pos: e.pos,
+		})
+	}
+}
+
+func (b *builder) goodKey(e entry, path string) bool {
+	if namePattern.MatchString(e.key) {
+		return true
+	}
+	b.report.add(e.pos, path, nameRule, e.key)
+	return false
+}
+
+func (b *builder) routes(n, root *node, start Pos) {
+	switch {
+	case n == nil || n.isNull() || n.kind == dict && len(n.entries) == 0:
+		b.report.add(root.find("routes", start), "routes", "is missing: a pipeline needs at least one route")
+		return
+	case !b.isMap(n, "routes", "routes by name"):
+		return
+	}
+	for _, e := range n.entries {
+		if b.goodKey(e, join("routes", e.key)) {
+			b.out.Routes = append(b.out.Routes, b.route(e))
+		}
+	}
+	if len(b.out.Routes) == len(n.entries) && !b.guess {
+		b.checkGraph()
+	}
+}
+
+func (b *builder) route(e entry) Route {
+	path := join("routes", e.key)
+	c := routeConfig{Batch: defaultBatch}
+	d := b.decode(&c, e.value, path, e.pos)
+	b.checkBatch(c.Batch, d, e)
+	r := Route{Name: e.key, Pos: e.pos, Batch: Batch{
+		Size: c.Batch.Size, Linger: c.Batch.Linger.Std(), Bytes: c.Batch.Bytes,
+		MaxEvent: c.Batch.MaxEvent, InFlight: c.Batch.InFlight,
+	}}
+	if c.Source != nil {
+		r.Source = b.source(c.Source, join(path, "source"))
+	}
+	r.Middleware = b.chain(c.Middleware, join(path, "middleware"), "")
+	if len(d.bad) > 0 && c.Sink == nil {
+		b.guess = true // `snik:` has been reported
+	} else {
+		r.Sink = b.sink(c.Sink, join(path, "sink"), e.value.find("sink", e.pos), "")
+	}
+	b.checkLength(&r, path)
+	return r
+}
+
+func (b *builder) source(n *node, path string) *Step {
+	e, ok := b.only(n, path, "source")
+	if !ok {
+		return &Step{} // there is one, wrong as it is
+	}
+	s := b.step(e, "source", path, "", stage.KindSource)
+	return &s
+}
+
+// only is the single entry of a place that holds one stage.
+func (b *builder) only(n *node, path, noun string) (e entry, ok bool) {
+	if n.kind == dict && len(n.entries) == 1 {
+		return n.entries[0], true
+	}
+	hint := ""
+	if noun == "sink" && n.kind == dict && len(n.entries) > 1 {
+		hint = "; for several: broadcast: or switch:"
+	}
+	b.report.add(n.pos, path, "must be one %s, such as {kafka: {topic: events}}, got %s%s", noun, countKeys(n), hint)
+	return e, false
+}
+
+func countKeys(n *node) string {
+	switch {
+	case n.kind != dict:
+		return n.describe()
+	case len(n.entries) == 0:
+		return "none"
+	default:
+		return fmt.Sprintf("%d: %s", len(n.entries), strings.Join(n.keys(), ", "))
+	}
+}
+
+func (b *builder) chain(n *node, path, branch string) []Step {
+	if n == nil || n.isNull() {
+		return nil
+	}
+	if n.kind != dict {
+		b.report.add(n.pos, path, "must be a list of stages, such as [{limiter: {rate: 5k/s}}, breaker], got %s", n.describe())
+		return nil
+	}
+	var steps []Step
+	for _, e := range n.entries {
+		steps = append(steps, b.step(e, "middleware", path, branch, stage.KindMiddleware, stage.KindTransform))
+	}
+	return steps
+}
+
+// step makes one stage of a chain, a source or a sink.
+func (b *builder) step(e entry, noun, path, branch string, kinds ...stage.Kind) Step {
+	path = join(path, e.key)
+	s := Step{Name: join(branch, e.key), Path: path, Pos: e.pos}
+	name := e.stage
+	if name == "" {
+		name = e.key
+	}
+	var ok bool
+	if s.Stage, ok = b.lookup(name, noun, e.pos, path, kinds...); ok {
+		s.Config, _ = b.config(s.Stage, e.value, path, e.pos, "")
+	}
+	return s
+}
+
+// sink makes the end of a route or a branch; at is the place of its key.
+func (b *builder) sink(n *node, path string, at Pos, branch string) Sink {
+	s := Sink{Pos: at}
+	if n == nil || n.isNull() {
+		b.guess = true
+		b.report.add(at, path, "is missing: a route ends in a sink, such as {kafka: {topic: events}} or {route: other}")
+		return s
+	}
+	e, ok := b.only(n, path, "sink")
+	if !ok {
+		b.guess = true
+		return s
+	}
+	s.Pos = e.pos
+	switch below := join(path, e.key); e.key {
+	case "route":
+		b.guess = len(b.decode(&s.Route, e.value, below, e.pos).bad) > 0 || b.guess
+		s.Pos = e.value.pos
+	case "broadcast":
+		b.branches(e, below, func(e entry, path string) { s.Broadcast = append(s.Broadcast, b.broadcast(e, path, branch)) })
+	case "switch":
+		b.branches(e, below, func(e entry, path string) { s.Switch = append(s.Switch, b.switchCase(e, path, branch)) })
+		b.checkSwitch(e.value, below)
+	default:
+		step := b.step(e, "sink", path, branch, stage.KindSink)
+		s.Stage = &step
+		b.guess = b.guess || step.Stage.Name == ""
+	}
+	return s
+}
+
+// branches walks through the branches of a broadcast or a switch.
+func (b *builder) branches(e entry, path string, branch func(entry, string)) {
+	switch n := e.value; {
+	case n.kind != dict && !n.isNull():
+		b.guess = true
+		b.report.add(n.pos, path, "must be a list of branches, such as [{sink: {kafka: {topic: x}}}], got %s", n.describe())
+	case len(n.entries) == 0:
+		b.guess = true
+		b.report.add(e.pos, path, "needs at least one branch")
+	default:
+		for _, e := range n.entries {
+			if b.goodKey(e, join(path, e.key)) {
+				branch(e, join(path, e.key))
+			}
+		}
+	}
+}
+
+func (b *builder) broadcast(e entry, path, outer string) Branch {
+	var c branchConfig
+	if d := b.decode(&c, e.value, path, e.pos); len(d.bad) > 0 && c.Sink == nil {
+		b.guess = true
+		return Branch{}
+	}
+	return b.branch(c, e, path, outer)
+}
+
+func (b *builder) switchCase(e entry, path, outer string) Case {
+	var c caseConfig
+	if d := b.decode(&c, e.value, path, e.pos); len(d.bad) > 0 && c.Sink == nil {
+		b.guess = true
+		return Case{}
+	}
+	return Case{When: c.When, Branch: b.branch(c.branchConfig, e, path, outer)}
+}
+
+func (b *builder) branch(c branchConfig, e entry, path, outer string) Branch {
+	name := join(outer, e.key)
+	return Branch{
+		Name: e.key, Pos: e.pos,
+		Middleware: b.chain(c.Middleware, join(path, "middleware"), name),
+		Sink:       b.sink(c.Sink, join(path, "sink"), e.value.find("sink", e.pos), name),
+	}
+}

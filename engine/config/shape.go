@@ -1,0 +1,216 @@
+package config
+
+import (
+	"regexp"
+)
+
+// The shapers rewrite one layer so that everything a later layer may want to
+// reach is a map by name:
+//
+//	middleware: [{limiter: {rate: 5/s}}, breaker]     {limiter: {rate: 5/s}, breaker: {}}
+//	sink: {broadcast: [{kafka: {topic: x}}]}          {broadcast: {kafka: {sink: {kafka: {topic: x}}}}}
+//
+// What has the wrong form is left as it is: build reports it once, after the
+// layers are merged. Only what cannot be put into a map is reported here.
+
+// namePattern is what may name a route, a resource, a stage or a branch: names
+// become metric labels, parts of addresses and keys of the state store.
+var namePattern = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]*$`)
+
+const nameRule = "must be a name of letters, digits, _ and -, got %q"
+
+func shapePipeline(r *report, root *node) {
+	routes := root.get("routes")
+	if routes == nil || routes.value.kind != dict {
+		return
+	}
+	for _, route := range routes.value.entries {
+		path := join("routes", route.key)
+		if e := route.value.get("source"); e != nil {
+			e.value = shapeOne(e.value)
+		}
+		shapeEnd(r, route.value, path)
+	}
+}
+
+// shapeEnd rewrites what routes and branches have in common.
+func shapeEnd(r *report, n *node, path string) {
+	if e := n.get("middleware"); e != nil {
+		e.value = shapeChain(r, e.value, join(path, "middleware"))
+	}
+	if e := n.get("sink"); e != nil {
+		e.value = shapeSink(r, e.value, join(path, "sink"))
+	}
+}
+
+// shapeOne rewrites the place of a single stage: `drop` and `{drop: }` become
+// `{drop: {}}`, so that laying them over a body does not wipe it.
+func shapeOne(n *node) *node {
+	if n.kind == scalar && n.tag == stringTag {
+		return &node{kind: dict, pos: n.pos, entries: []entry{{key: n.text, pos: n.pos, value: emptyAt(n.pos)}}}
+	}
+	for i := range n.entries {
+		n.entries[i].value = body(n.entries[i].value)
+	}
+	return n
+}
+
+func shapeSink(r *report, n *node, path string) *node {
+	if n.kind == dict {
+		for i := range n.entries {
+			if e := &n.entries[i]; e.key == "broadcast" || e.key == "switch" {
+				e.value = shapeBranches(r, e.value, join(path, e.key))
+			}
+		}
+		if n.get("broadcast") != nil || n.get("switch") != nil || n.get("route") != nil {
+			return n
+		}
+	}
+	return shapeOne(n)
+}
+
+func emptyAt(pos Pos) *node { return &node{kind: dict, pos: pos} }
+
+// body is the Config of a stage: nothing written means all defaults.
+func body(n *node) *node {
+	if n.isNull() {
+		return emptyAt(n.pos)
+	}
+	return n
+}
+
+// shapeChain makes a map of a list of stages.
+func shapeChain(r *report, n *node, path string) *node {
+	if n.kind == dict { // already by name
+		for i := range n.entries {
+			n.entries[i].value = body(n.entries[i].value)
+		}
+		return n
+	}
+	if n.kind != list {
+		return n
+	}
+	out := emptyAt(n.pos)
+	for _, item := range n.items {
+		e, ok := stageEntry(r, item, path)
+		if ok && isFree(r, out, e, path) {
+			out.entries = append(out.entries, e)
+		}
+	}
+	return out
+}
+
+// stageEntry reads one entry of a list of stages: `{limiter: {…}, name: x}`.
+func stageEntry(r *report, item *node, path string) (e entry, ok bool) {
+	if item.kind == scalar && item.tag == stringTag {
+		return entry{key: item.text, stage: item.text, pos: item.pos, value: emptyAt(item.pos)}, true
+	}
+	if item.kind != dict {
+		r.add(item.pos, path, "each entry must be one stage, such as {limiter: {rate: 5k/s}}, got %s", item.describe())
+		return e, false
+	}
+	name := item.remove("name")
+	if len(item.entries) != 1 {
+		r.add(item.pos, path, "each entry must be one stage, such as {limiter: {rate: 5k/s}}, got %d keys; indent its settings below the stage", len(item.entries))
+		return e, false
+	}
+	e = item.entries[0]
+	e.value, e.stage = body(e.value), e.key
+	if name == nil {
+		return e, true
+	}
+	e.key = name.value.text
+	return e, goodName(r, name, path)
+}
+
+func goodName(r *report, name *entry, path string) bool {
+	if v := name.value; v.kind != scalar || !namePattern.MatchString(v.text) {
+		r.add(v.pos, join(path, "name"), nameRule, v.text)
+		return false
+	}
+	return true
+}
+
+// isFree says whether a name is not taken yet in its list.
+func isFree(r *report, taken *node, e entry, path string) bool {
+	first := taken.get(e.key)
+	if first == nil {
+		return true
+	}
+	if e.key == e.stage && first.key == first.stage {
+		r.add(e.pos, join(path, e.key), "is the second %s here, the first is at line %d; add `name:` beside it to tell them apart", e.key, first.pos.Line)
+	} else {
+		r.add(e.pos, join(path, e.key), "the name %q is taken at line %d", e.key, first.pos.Line)
+	}
+	return false
+}
+
+// shapeBranches makes a map of a list of branches.
+func shapeBranches(r *report, n *node, path string) *node {
+	if n.kind == dict { // already by name
+		for _, e := range n.entries {
+			shapeEnd(r, e.value, join(path, e.key))
+		}
+		return n
+	}
+	if n.kind != list {
+		return n
+	}
+	out := emptyAt(n.pos)
+	for _, item := range n.items {
+		e, ok := branchEntry(r, item, path)
+		if ok && isFree(r, out, e, path) {
+			out.entries = append(out.entries, e)
+		}
+	}
+	return out
+}
+
+// branchEntry reads one branch: `{name: x, when: …, middleware: […], sink:
+// {…}}`, or only what would stand below its `sink:`.
+func branchEntry(r *report, item *node, path string) (e entry, ok bool) {
+	if item.kind == scalar && item.tag == stringTag {
+		item = shapeOne(item)
+	}
+	if item.kind != dict {
+		r.add(item.pos, path, "each entry must be a branch, such as {sink: {kafka: {topic: x}}}, got %s", item.describe())
+		return e, false
+	}
+	name := item.remove("name")
+	branch := item
+	if item.get("sink") == nil && item.get("when") == nil && item.get("middleware") == nil {
+		branch = emptyAt(item.pos)
+		branch.entries = []entry{{key: "sink", pos: item.pos, value: item}}
+	}
+	e = entry{pos: item.pos, value: branch}
+	if name != nil {
+		e.key, ok = name.value.text, goodName(r, name, path)
+	} else {
+		e.key, ok = branchName(r, branch, path)
+	}
+	if ok {
+		shapeEnd(r, branch, join(path, e.key))
+	}
+	return e, ok
+}
+
+// branchName names a branch without `name:` after its sink: the stage, or the
+// route that it feeds.
+func branchName(r *report, branch *node, path string) (string, bool) {
+	sink := branch.get("sink")
+	switch {
+	case sink == nil:
+		r.add(branch.pos, path, "a branch needs `sink:`")
+		return "", false
+	case sink.value.kind == scalar && sink.value.tag == stringTag:
+		return sink.value.text, true
+	case sink.value.kind != dict || len(sink.value.entries) != 1:
+		r.add(sink.pos, join(path, "sink"), "must be one sink, such as {kafka: {topic: x}}, got %s", countKeys(sink.value))
+		return "", false
+	}
+	only := sink.value.entries[0]
+	if only.key == "route" && only.value.kind == scalar {
+		return only.value.text, true
+	}
+	return only.key, true
+}

@@ -1,0 +1,52 @@
+package config
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// didYouMean ends a sentence about an unknown name: with the nearest known
+// one, or, when none is near, with all of them (what: "known keys").
+func didYouMean(got, what string, known []string) string {
+	best, distance := "", max(1, len(got)/3)+1
+	for _, k := range known {
+		if d := edits(strings.ToLower(got), k); d < distance {
+			best, distance = k, d
+		}
+	}
+	switch {
+	case best != "":
+		return fmt.Sprintf("; did you mean %q?", best)
+	case len(known) == 0:
+		return ""
+	default:
+		known = slices.Clone(known)
+		slices.Sort(known)
+		return "; " + what + ": " + strings.Join(known, ", ")
+	}
+}
+
+// edits counts the letters to insert, delete, change or swap with their
+// neighbour to get from a to b.
+func edits(a, b string) int {
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := 1; i <= len(a); i++ {
+		row[0] = i
+		for j := 1; j <= len(b); j++ {
+			cost := 1
+			if a[i-1] == b[j-1] {
+				cost = 0
+			}
+			row[j] = min(last[j]+1, row[j-1]+1, last[j-1]+cost)
+			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
+				row[j] = min(row[j], before[j-2]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
+}
