@@ -143,24 +143,11 @@ func appendFloat(buf []byte, f float64) []byte {
 
 const hexDigits = "0123456789abcdef"
 
-// plain says of each byte whether it stands for itself in a JSON string.
-var plain = func() (t [256]bool) {
-	for c := 0x20; c < utf8.RuneSelf; c++ {
-		t[c] = c != '"' && c != '\\'
-	}
-	return t
-}()
-
 func appendString(buf []byte, s string) []byte {
 	buf = append(buf, '"')
 	done := 0
-	for i := 0; i < len(s); {
-		c := s[i]
-		if plain[c] {
-			i++
-			continue
-		}
-		if c < utf8.RuneSelf {
+	for i := special(s, 0); i < len(s); i = special(s, i) {
+		if c := s[i]; c < utf8.RuneSelf {
 			buf = appendEscape(append(buf, s[done:i]...), c)
 			i++
 			done = i

@@ -96,14 +96,11 @@ func (s *scanner) key() (string, error) {
 func (s *scanner) string() (string, error) {
 	s.at++
 	start, foreign := s.at, false
-	for i := start; i < len(s.text); i++ {
-		c := s.text[i]
-		if plain[c] {
-			continue
-		}
-		switch {
+	for i := special(s.text, start); i < len(s.text); i = special(s.text, i) {
+		switch c := s.text[i]; {
 		case c >= utf8.RuneSelf:
 			foreign = true
+			i++
 		case c == '"':
 			if cut := s.text[start:i]; !foreign || utf8.ValidString(cut) {
 				s.at = i + 1
