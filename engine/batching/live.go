@@ -1,0 +1,127 @@
+package batching
+
+import (
+	"sync/atomic"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/engine/event"
+)
+
+// Live is a batch in flight: its events, and the parcels they came from. The
+// route's outermost handler settles every event of it and then calls Finish.
+type Live struct {
+	*event.Batch
+	sub       *Subscriber
+	lane      *lane
+	events    []event.Event
+	pieces    []piece
+	gathered  []event.Event // own memory, for batches from several parcels
+	unsettled atomic.Int64
+}
+
+// piece says that rows [from, to) of the batch are events of one parcel, from
+// index first on.
+type piece struct {
+	from, to, first int
+	parcel          *parcel
+}
+
+type liveKey struct{}
+
+// LiveOf finds the batch in flight that a message of a Subscriber carries.
+func LiveOf(msg *message.Message) *Live {
+	return msg.Context().Value(liveKey{}).(*Live)
+}
+
+// Finish hands the batch back when all of its events are settled. Neither the
+// batch nor its events may be used afterwards.
+func (l *Live) Finish() { l.sub.finished <- l }
+
+func newLive(s *Subscriber) *Live {
+	l := &Live{Batch: event.NewBatch(nil), sub: s}
+	l.OnSettle(l.settled)
+	return l
+}
+
+// settled is called by the batch whenever events reach an outcome: it keeps
+// the books and tells the parcels, whose memory may be gone when it returns.
+func (l *Live) settled(first, n int, o event.Outcome) {
+	l.sub.books.Settled(o, n)
+	if o != event.Returned {
+		l.sub.books.Latency(l.events[first:first+n], l.sub.now().UnixNano())
+	}
+	l.unsettled.Add(-int64(n))
+	for _, p := range l.pieces {
+		from, to := max(first, p.from), min(first+n, p.to)
+		if from < to {
+			p.parcel.settle(p.first+from-p.from, to-from, o, func(i int) error { return l.Err(from + i) })
+		}
+	}
+}
+
+// fill makes the batch of the lane's next events: at most size of them, and
+// not more than bytes unless the first alone is larger.
+func (l *Live) fill(ln *lane, size int, bytes int64) {
+	l.lane = ln
+	l.take(size, bytes)
+	l.join()
+	l.Reset(l.events)
+	l.unsettled.Store(int64(len(l.events)))
+	l.SetLane(ln.name)
+	for _, p := range l.pieces {
+		l.AddOrigin(p.to, p.parcel.Origin)
+		l.refuse(p)
+	}
+}
+
+// take moves events from the lane's queue to pieces.
+func (l *Live) take(size int, bytes int64) {
+	ln := l.lane
+	clear(l.pieces)
+	l.pieces = l.pieces[:0]
+	rows := 0
+	for rows < size && ln.parcels.len() > 0 {
+		p := ln.parcels.first()
+		n := min(p.waiting(), size-rows)
+		total := p.bytes
+		if n < p.waiting() || total > bytes {
+			n, total = p.fit(n, bytes, rows == 0)
+		}
+		if n == 0 {
+			break
+		}
+		l.pieces = append(l.pieces, piece{rows, rows + n, p.next, p})
+		p.next, p.bytes = p.next+n, p.bytes-total
+		ln.events, ln.bytes = ln.events-n, ln.bytes-total
+		rows, bytes = rows+n, bytes-total
+		if p.waiting() > 0 {
+			break
+		}
+		ln.parcels.pop()
+	}
+}
+
+// join makes one slice of the pieces. A batch from a single parcel works on
+// the parcel's memory, which is ours until Done: large parcels are not copied.
+func (l *Live) join() {
+	if len(l.pieces) == 1 {
+		p := l.pieces[0]
+		l.events = p.parcel.Events[p.first : p.first+p.to]
+		return
+	}
+	l.gathered = l.gathered[:0]
+	for _, p := range l.pieces {
+		l.gathered = append(l.gathered, p.parcel.Events[p.first:p.first+p.to-p.from]...)
+	}
+	l.events = l.gathered
+}
+
+// refuse marks the rows that the source could not make sense of.
+func (l *Live) refuse(p piece) {
+	for _, r := range p.parcel.Refused {
+		if r.Index >= p.first && r.Index < p.first+p.to-p.from {
+			l.Refuse(p.from+r.Index-p.first, r.Err)
+		}
+	}
+}

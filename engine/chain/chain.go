@@ -1,0 +1,229 @@
+// Package chain is what happens to a batch between its source and its sink.
+//
+// A route's chain, outermost first:
+//
+//	Runner            tries until every event is settled, or gives back
+//	└ guard           metrics; panics; "returned nil with events open"
+//	  └ middleware    limiter, retry, breaker, poison queue …
+//	    └ guard
+//	      └ transform changes events, once per event
+//	        └ guard
+//	          └ end   a sink, another route, a broadcast, a switch
+//
+// Each is a Watermill handler. What a handler returns is told in
+// stage.Wrapper: nil only if every event of its batch is settled.
+package chain
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+)
+
+// Transform is the handler that applies a transform and then goes on. The
+// transform sees each event once, although the chain may run again.
+func Transform(a stage.Applier, step int, next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		b := stage.BatchOf(msg)
+		pending := b.Pending(step)
+		if pending.Count(event.Open) > 0 {
+			err := halve(pending, func(part *event.Batch) error { return a.Apply(msg.Context(), part) })
+			if err != nil {
+				pending.FailOpen(err)
+				return nil, stage.Result(b, err)
+			}
+			pending.Pass(step)
+		}
+		if b.Count(event.Open) == 0 {
+			return nil, stage.Result(b, nil)
+		}
+		return next(msg)
+	}
+}
+
+// Sink is the handler that writes to a sink and settles what it delivered.
+func Sink(w stage.Writer) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		b := stage.BatchOf(msg)
+		b.ClearErrs()
+		err := halve(b, func(part *event.Batch) error {
+			err := w.Write(msg.Context(), part)
+			if err == nil {
+				deliver(part)
+			}
+			return err
+		})
+		if err != nil {
+			b.FailOpen(err)
+		}
+		return nil, stage.Result(b, err)
+	}
+}
+
+// deliver settles what a successful Write left open and unmarked.
+func deliver(b *event.Batch) {
+	if b.FirstErr(event.Open) == nil {
+		b.SettleOpen(event.Delivered)
+		return
+	}
+	b.Select(func(row int, _ *event.Event) bool { return b.Err(row) == nil }).SettleOpen(event.Delivered)
+}
+
+// halve calls do with the open events. When do says Bad of several of them at
+// once, each half is tried by itself, until the bad ones stand alone and are
+// refused: at most 2·k·log₂ n calls for k bad events of n. Any other error
+// ends it.
+func halve(b *event.Batch, do func(*event.Batch) error) error {
+	n := b.Count(event.Open)
+	if n == 0 {
+		return nil
+	}
+	err := do(b)
+	if stage.ClassOf(err) != stage.BadEvent {
+		return err
+	}
+	if n == 1 {
+		for row := range b.Open() {
+			b.Refuse(row, err)
+		}
+		return nil
+	}
+	head, tail := b.Split(n / 2)
+	return stage.Worse(halve(head, do), halve(tail, do))
+}
+
+// Broadcast is the handler that gives every event to every branch. Each branch
+// keeps its own account of what it has, on the batch, so that an attempt after
+// a partial failure goes only to the branches that still need it.
+func Broadcast(branches []message.HandlerFunc) message.HandlerFunc {
+	key := new(byte) // this broadcast, among others that see the same batch
+	return func(msg *message.Message) ([]*message.Message, error) {
+		b := stage.BatchOf(msg)
+		views := b.Fork(key, len(branches))
+		errs := make([]error, len(branches))
+		done := make(chan struct{}, len(branches))
+		for i, view := range views {
+			go func() {
+				defer func() { done <- struct{}{} }()
+				if view.Unsettled() > 0 {
+					_, errs[i] = branches[i](stage.Message(msg.Context(), view))
+				}
+			}()
+		}
+		for range views {
+			<-done
+		}
+		var worst error
+		for _, err := range errs {
+			worst = stage.Worse(worst, err)
+		}
+		b.Join(key)
+		return nil, stage.Result(b, worst)
+	}
+}
+
+// Case is one way of a Switch: the events for which Match says yes.
+type Case struct {
+	Match   func(*event.Event) (bool, error) // nil: all that are left
+	Handler message.HandlerFunc
+}
+
+// Switch is the handler that gives each event to the first case that matches.
+// An event that matches none is filtered; one whose conditions cannot be
+// evaluated is refused. The choice is made once: transforms in a case cannot
+// move an event to another one in a later attempt.
+func Switch(cases []Case) message.HandlerFunc {
+	key := new(byte)
+	return func(msg *message.Message) ([]*message.Message, error) {
+		b := stage.BatchOf(msg)
+		chosen := event.Memo(b, key, func() map[int]int { return make(map[int]int, b.Len()) })
+		for row, e := range b.Open() {
+			if _, ok := chosen[row]; !ok {
+				choose(b, row, e, cases, chosen)
+			}
+		}
+		var worst error
+		for i := range cases {
+			view := b.Select(func(row int, _ *event.Event) bool { return chosen[row] == i })
+			if view.Len() > 0 {
+				worst = stage.Worse(worst, stage.With(msg, view, cases[i].Handler))
+			}
+		}
+		return nil, stage.Result(b, worst)
+	}
+}
+
+func choose(b *event.Batch, row int, e *event.Event, cases []Case, chosen map[int]int) {
+	for i, c := range cases {
+		match := true
+		if c.Match != nil {
+			var err error
+			if match, err = c.Match(e); err != nil {
+				b.Refuse(row, fmt.Errorf("switch: case %d cannot be decided: %w", i+1, err))
+				return
+			}
+		}
+		if match {
+			chosen[row] = i
+			return
+		}
+	}
+	b.Settle(row, event.Filtered)
+}
+
+// ErrReturned says that the route an event was handed to gave it back, since
+// it is stopping.
+var ErrReturned = errors.New("the next route is stopping")
+
+// Feed is the handler that hands events to another route and waits until that
+// route has settled them: its backpressure is felt here, and nothing is
+// acknowledged upstream before it is safe downstream. put must call Done of
+// the parcel, or return an error.
+func Feed(put func(context.Context, event.Parcel) error) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		b := stage.BatchOf(msg)
+		rows := make([]int, 0, b.Len())
+		events := make([]event.Event, 0, b.Len())
+		for row, e := range b.Open() {
+			rows, events = append(rows, row), append(events, e.Share())
+		}
+		if len(rows) == 0 {
+			return nil, stage.Result(b, nil)
+		}
+		answer := make(chan event.Receipt, 1)
+		// Events of several origins can meet in one batch; the first speaks
+		// for them.
+		err := put(msg.Context(), event.Parcel{
+			Lane: b.Lane(), Events: events, Origin: b.Origin(rows[0]),
+			Done: func(r event.Receipt) { answer <- r },
+		})
+		if err != nil {
+			b.FailOpen(err)
+			return nil, stage.Result(b, err)
+		}
+		// The events' memory is in use over there until the answer comes, also
+		// when this route is out of time.
+		settleFed(b, rows, <-answer)
+		return nil, stage.Result(b, nil)
+	}
+}
+
+// settleFed carries the other route's outcomes over. What it dealt with is
+// delivered, from here: how is in its own books. Only a no must be passed on.
+func settleFed(b *event.Batch, rows []int, r event.Receipt) {
+	for _, x := range r.Exceptions {
+		switch x.Outcome {
+		case event.Rejected:
+			b.Settle(rows[x.Index], event.Rejected)
+		case event.Returned:
+			b.Fail(rows[x.Index], ErrReturned)
+		}
+	}
+	delivered := b.Select(func(row int, _ *event.Event) bool { return !errors.Is(b.Err(row), ErrReturned) })
+	delivered.SettleOpen(event.Delivered)
+}

@@ -1,0 +1,67 @@
+package chain
+
+import (
+	"errors"
+	"log/slog"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/engine/batching"
+	"millrace/engine/event"
+	"millrace/engine/stage"
+)
+
+// Runner is the outermost handler of a route: it runs the chain until every
+// event of the batch is settled. While there is bad weather it runs it again,
+// with growing pauses; retry inside is the bounded, configured, fast version.
+type Runner struct {
+	Log *slog.Logger
+	// Park is told why the route cannot go on; it must lead to the end of the
+	// messages' context. Called from any goroutine, perhaps several times.
+	Park func(error)
+}
+
+// Middleware is the Runner as Watermill knows it. It never returns an error:
+// all that Watermill can do about one is to give the batch back, and that is
+// done here.
+func (r *Runner) Middleware(next message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		live := batching.LiveOf(msg)
+		defer live.Finish()
+		r.run(msg, live.Batch, next)
+		live.ReturnAll() // what is left when the route stops or parks
+		return nil, nil
+	}
+}
+
+func (r *Runner) run(msg *message.Message, b *event.Batch, next message.HandlerFunc) {
+	ctx := msg.Context()
+	for attempt := 0; ; attempt++ {
+		_, err := next(msg)
+		if b.Unsettled() == 0 || ctx.Err() != nil {
+			return
+		}
+		switch class := stage.ClassOf(err); class {
+		case stage.Unfixable:
+			r.Park(err)
+			return
+		case stage.BadEvent:
+			r.Park(&NoPoisonQueueError{Err: err})
+			return
+		default:
+			r.Log.Warn("not delivered, will try again", "events", b.Unsettled(), "attempt", attempt+1, "error", err)
+		}
+		if stage.SystemClock.Sleep(ctx, max(batching.Pause(attempt), stage.RetryAfter(err))) != nil {
+			return
+		}
+	}
+}
+
+// NoPoisonQueueError says that a bad event has nowhere to go.
+type NoPoisonQueueError struct{ Err error }
+
+func (e *NoPoisonQueueError) Error() string {
+	return "a bad event and no poison_queue in the route to store it: " + e.Err.Error()
+}
+
+func (e *NoPoisonQueueError) Unwrap() error { return errors.Unwrap(e.Err) }
