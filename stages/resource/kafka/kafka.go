@@ -1,57 +1,202 @@
-// Package kafka is the connection to a Kafka cluster and its schema registry.
+// Package kafka is the connection to a Kafka cluster and its schema registry,
+// shared by the stages that read and write topics.
+//
+// The resource holds what every client of the cluster needs (addresses,
+// credentials, timeouts, the way to the log) and makes clients from it; the
+// stages own theirs. It provisions topics, gives Kafka's errors the classes
+// that the engine acts on, and speaks with the schema registry. Nothing
+// connects before it is used.
+//
+// Without a cluster it brings its own: `brokers: embedded` runs a broker
+// (franz-go's kfake) and a schema registry in this process, kept under the
+// state directory, so that a pipeline runs with nothing installed. Its disk
+// use is bounded, but never by throwing away what a consumer group still has
+// to read.
 package kafka
 
 import (
 	"context"
-	"errors"
-	"time"
+	"embed"
+	"io"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
 
-	"github.com/twmb/franz-go/pkg/kgo"
+	"millrace/engine/stage"
 )
 
-// ErrUnknownSchema says that the registry has no schema with an id.
-var ErrUnknownSchema = errors.New("unknown schema id")
+//go:embed *.go example.yaml
+var files embed.FS
 
-var errUnfinished = errors.New("kafka: not compiled in")
-
-// Cluster is the opened resource.
-type Cluster struct{}
-
-// NewClient makes a client of the cluster.
-func (c *Cluster) NewClient(opts ...kgo.Opt) (*kgo.Client, error) { return nil, errUnfinished }
-
-// Registry is the cluster's schema registry.
-func (c *Cluster) Registry() *Registry { return nil }
-
-// Probe makes a round trip to the brokers.
-func (c *Cluster) Probe(ctx context.Context) error { return errUnfinished }
-
-// Close lets go.
-func (c *Cluster) Close() error { return nil }
-
-// Topic is what a topic must look like.
-type Topic struct {
-	Name           string
-	Partitions     int           // 0: the broker's default
-	Replication    int           // 0: the broker's default
-	Retention      time.Duration // 0: the broker's default
-	RetentionBytes int64         // of a partition; 0: the broker's default
-	Cleanup        string        // delete or compact; "": the broker's default
+// Stage is the catalogue entry.
+var Stage = stage.Stage{
+	Name:  "kafka",
+	Kind:  stage.KindResource,
+	Files: files,
+	New: func() any {
+		return &Config{Brokers: embeddedName, ClientID: "millrace", EmbeddedRetention: 256 << 20}
+	},
 }
 
-// EnsureTopic makes the topic, or adds partitions that are missing.
-func (c *Cluster) EnsureTopic(ctx context.Context, t Topic) error { return errUnfinished }
+// embeddedName is what brokers and registry say for a part of this process.
+const embeddedName = "embedded"
 
-// Classify gives a Kafka client's error the class that the engine acts on.
-func Classify(err error) error { return err }
-
-// Registry is a schema registry's client.
-type Registry struct{}
-
-// Register registers a schema and returns its id.
-func (r *Registry) Register(ctx context.Context, subject, schema string) (int, error) {
-	return 0, errUnfinished
+// Config is what a pipeline file says about a Kafka cluster.
+type Config struct {
+	// Brokers are the addresses to begin with, host:port separated by commas.
+	// Default `embedded`: a broker inside this process, kept in the state
+	// directory, on a free loopback port or on the one of `embedded:19092`. It
+	// is for trying things out, not for production.
+	Brokers string `yaml:"brokers"`
+	// Registry is the URL of the schema registry, with user and password if it
+	// wants them; several separated by commas. `embedded` (or `embedded:18081`)
+	// serves a small one from this process. Default: embedded when the brokers
+	// are, else none.
+	Registry stage.Secret `yaml:"registry"`
+	// ClientID names this program to the brokers. Default millrace.
+	ClientID string `yaml:"client_id"`
+	// TLS encrypts the connections to the brokers. Default false.
+	TLS bool `yaml:"tls"`
+	// SASL is how to log in at the brokers. Default: not at all.
+	SASL *SASL `yaml:"sasl"`
+	// EmbeddedRetention is how many bytes the embedded broker keeps of each
+	// partition whose topic sets no retention_bytes of its own, default 256MiB.
+	// What a consumer group has yet to read is kept beyond it.
+	EmbeddedRetention stage.Size `yaml:"embedded_retention"`
 }
 
-// Schema finds a schema by its id.
-func (r *Registry) Schema(ctx context.Context, id int) (string, error) { return "", errUnfinished }
+// SASL is a login.
+type SASL struct {
+	// Mechanism is plain, scram-sha-256 or scram-sha-512.
+	Mechanism string `yaml:"mechanism"`
+	// User is the name to log in with.
+	User string `yaml:"user"`
+	// Password goes with it.
+	Password stage.Secret `yaml:"password"`
+}
+
+// Validate checks the addresses and the login.
+func (c *Config) Validate(p *stage.Problems) {
+	if c.embedded() {
+		checkEmbedded(p, "brokers", c.Brokers)
+	} else {
+		c.checkBrokers(p)
+	}
+	c.checkRegistry(p)
+	if c.EmbeddedRetention < 1<<20 {
+		p.Add("embedded_retention", "must be at least 1MiB, got %v", c.EmbeddedRetention)
+	}
+	if c.SASL == nil {
+		return
+	}
+	p.OneOf("sasl.mechanism", c.SASL.Mechanism, "plain", "scram-sha-256", "scram-sha-512")
+	if c.SASL.User == "" {
+		p.Add("sasl.user", "must not be empty")
+	}
+	if c.SASL.Mechanism == "plain" && !c.TLS {
+		p.Warn("sasl.mechanism", "plain sends the password readable for all on the way; set tls: true")
+	}
+}
+
+func (c *Config) checkBrokers(p *stage.Problems) {
+	for _, broker := range splitList(c.Brokers) {
+		if err := checkAddress(broker); err != "" {
+			p.Add("brokers", "want embedded or host:port[,host:port…], got %q: %s", broker, err)
+		}
+	}
+	if len(splitList(c.Brokers)) == 0 {
+		p.Add("brokers", "must not be empty: host:port[,host:port…], or embedded for a broker inside this process")
+	}
+}
+
+func (c *Config) checkRegistry(p *stage.Problems) {
+	registry := c.Registry.Reveal()
+	if isEmbedded(registry) {
+		checkEmbedded(p, "registry", registry)
+		if !c.embedded() {
+			p.Warn("registry", "the ids that an embedded registry gives are known only to this state directory, but the records that carry them are in a shared cluster; name its registry's URL")
+		}
+		return
+	}
+	for _, text := range splitList(registry) {
+		u, err := url.Parse(text)
+		if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+			p.Add("registry", "want embedded or a URL such as http://host:8081 (not shown: it may hold a password)")
+		}
+	}
+}
+
+// Explain says what the embedded parts mean for a pipeline.
+func (c *Config) Explain() stage.Explanation {
+	if !c.embedded() {
+		return stage.Explanation{Away: "clients go on trying to connect; stages that use the cluster wait, fail their attempts, or answer no, as they say"}
+	}
+	return stage.Explanation{
+		Does: "an embedded broker keeps the topics in the state directory; what a live consumer group has not committed is never trimmed",
+		Crash: "when the process dies, everything the broker acknowledged is still there; when the machine dies, what its file system " +
+			"had not yet written is lost",
+	}
+}
+
+// embedded says whether the brokers are in this process.
+func (c *Config) embedded() bool { return isEmbedded(c.Brokers) }
+
+// embeddedRegistry says whether the registry is.
+func (c *Config) embeddedRegistry() bool {
+	return isEmbedded(c.Registry.Reveal()) || c.Registry == "" && c.embedded()
+}
+
+func isEmbedded(s string) bool {
+	name, _, _ := strings.Cut(s, ":")
+	return name == embeddedName
+}
+
+// embeddedAddress is where an embedded part listens; port 0: a free one.
+func embeddedAddress(s string) string {
+	_, port, ok := strings.Cut(s, ":")
+	if !ok {
+		port = "0"
+	}
+	return net.JoinHostPort("127.0.0.1", port)
+}
+
+func checkEmbedded(p *stage.Problems, key, value string) {
+	if _, port, ok := strings.Cut(value, ":"); ok && !isPort(port) {
+		p.Add(key, "want embedded or embedded:PORT with a port from 1 to 65535, got %q", value)
+	}
+}
+
+func checkAddress(s string) string {
+	host, port, err := net.SplitHostPort(s)
+	switch {
+	case err != nil || host == "":
+		return "want host:port"
+	case strings.Contains(host, "/"):
+		return "want no scheme or path"
+	case !isPort(port):
+		return "the port must be from 1 to 65535"
+	default:
+		return ""
+	}
+}
+
+func isPort(s string) bool {
+	n, err := strconv.Atoi(s)
+	return err == nil && n >= 1 && n <= 65535
+}
+
+func splitList(s string) []string {
+	var out []string
+	for part := range strings.SplitSeq(s, ",") {
+		if part = strings.TrimSpace(part); part != "" {
+			out = append(out, part)
+		}
+	}
+	return out
+}
+
+// Open starts what is embedded and makes the *Cluster. It needs no network.
+func (c *Config) Open(_ context.Context, s stage.Settings) (io.Closer, error) {
+	return open(c, s, embeddedAddress(c.Brokers), embeddedAddress(c.Registry.Reveal()))
+}
