@@ -1,0 +1,168 @@
+// Package kafka is the source `kafka`: it reads the records of a topic as a
+// member of a consumer group.
+//
+// A record's way. The pump polls the client and puts what came into the queue
+// of its partition (pump.go). Read takes a stretch of one partition's queue,
+// decodes it into events (decode.go) and hands it out as a parcel: the lane is
+// the partition, so that the order within it holds. When a parcel is settled,
+// the partition's ledger (ledger.go) knows how far everything before is settled
+// too, and only that far is committed, once a second, when a partition is given
+// up, and at Close (group.go).
+//
+// Nothing is committed for an event that was returned: its records are handed
+// out again, or by the group's next member. Memory is bounded by what a
+// partition may have queued and handed out (partition.go); a stuck partition is
+// paused at the broker while the others flow.
+package kafka
+
+import (
+	"context"
+	"embed"
+	"fmt"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/engine/stage"
+	"millrace/stages/resource/kafka"
+)
+
+//go:embed *.go example.yaml
+var files embed.FS
+
+// Stage is the catalogue entry.
+var Stage = stage.Stage{
+	Name:  "kafka",
+	Kind:  stage.KindSource,
+	Files: files,
+	New:   func() any { return &Config{Start: "earliest", Codec: "json"} },
+}
+
+// Config is what a pipeline file says of a Kafka source.
+type Config struct {
+	// Topic to read. When it does not exist yet, the source waits for it.
+	Topic string `yaml:"topic"`
+	// Group is the consumer group. Processes with the same group share the
+	// partitions of the topic, and the group remembers how far it has come.
+	Group string `yaml:"group"`
+	// Start says where a group begins in a partition for which it has no
+	// committed offset: `earliest` (default) or `latest`.
+	Start string `yaml:"start"`
+	// Codec reads the values that do not begin with the schema registry's
+	// frame: `json` (default), or `raw`, where the value becomes the message.
+	// Values with the frame (a zero byte and a schema id) are always Avro.
+	Codec string `yaml:"codec"`
+	// Resource is the Kafka cluster to read from; may be left out when the
+	// pipeline has one.
+	Resource stage.Ref `yaml:"resource" resource:"kafka"`
+}
+
+// Validate reports what cannot work.
+func (c *Config) Validate(p *stage.Problems) {
+	switch {
+	case c.Topic == "":
+		p.Add("topic", "must name the topic to read")
+	case !validTopic(c.Topic):
+		p.Add("topic", "must be 1 to 249 letters, digits, dots, underscores or hyphens, got %q", c.Topic)
+	}
+	if c.Group == "" {
+		p.Add("group", "must name the consumer group, got nothing")
+	}
+	p.OneOf("start", c.Start, "earliest", "latest")
+	p.OneOf("codec", c.Codec, "json", "raw")
+}
+
+// validTopic is Kafka's rule for the names of topics.
+func validTopic(name string) bool {
+	if len(name) > 249 || name == "." || name == ".." {
+		return false
+	}
+	for _, r := range name {
+		switch {
+		case r >= 'a' && r <= 'z', r >= 'A' && r <= 'Z', r >= '0' && r <= '9', r == '.', r == '_', r == '-':
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+// Explain says what the source promises.
+func (c *Config) Explain() stage.Explanation {
+	return stage.Explanation{
+		Does: fmt.Sprintf("reads topic %s as group %s; a partition's offset is committed only up to its first unsettled event", c.Topic, c.Group),
+		Crash: "events that were settled after the last commit (about a second) are read again, with the same ids; " +
+			"none is skipped unless the topic's retention deletes it first, which is counted as lost",
+		Away: "waits; while the broker is away nothing new is read and nothing is lost, and while the schema registry is away " +
+			"Avro records with a schema not seen before wait",
+	}
+}
+
+// Links says that the source reads the topic.
+func (c *Config) Links() []stage.Link {
+	return []stage.Link{{What: fmt.Sprintf("kafka:%s:%s", c.Resource, c.Topic)}}
+}
+
+// Open joins the group in the background and returns at once, whether or not
+// the brokers can be reached.
+func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Reader, error) {
+	cluster, err := stage.Use[*kafka.Cluster](s, c.Resource)
+	if err != nil {
+		return nil, fmt.Errorf("topic %q: %w", c.Topic, err)
+	}
+	r := newReader(c, s, cluster)
+	if err := s.Metrics.Register(r); err != nil {
+		return nil, fmt.Errorf("topic %q: registering metrics: %w", c.Topic, err)
+	}
+	r.client, err = cluster.NewClient(r.options()...)
+	if err != nil {
+		return nil, fmt.Errorf("topic %q, group %q: %w", c.Topic, c.Group, kafka.Classify(err))
+	}
+	r.admin = kadm.NewClient(r.client)
+	r.start()
+	return r, nil
+}
+
+// Waits and bounds of the client.
+const (
+	fetchMaxWait           = 500 * time.Millisecond
+	fetchMaxBytes          = 8 << 20
+	fetchMaxPartitionBytes = 1 << 20
+	metadataMinAge         = 500 * time.Millisecond
+	metadataMaxAge         = 30 * time.Second
+	sessionTimeout         = 10 * time.Second // a process that was killed holds its partitions so long
+	resetRewind            = time.Minute      // when the broker lost data and nobody knows how much
+)
+
+// options of the client. It fetches little ahead, since memory is bounded by
+// partition here and not there, and looks often for a topic that is not there
+// yet. A fetch waits at most half a second at the broker: a partition that is
+// resumed waits for the fetch before it.
+func (r *reader) options() []kgo.Opt {
+	start := kgo.NewOffset().AtStart()
+	if r.cfg.Start == "latest" {
+		start = kgo.NewOffset().AtEnd()
+	}
+	return []kgo.Opt{
+		kgo.ConsumerGroup(r.cfg.Group),
+		kgo.ConsumeTopics(r.cfg.Topic),
+		kgo.ConsumeStartOffset(start),
+		kgo.ConsumeResetOffset(kgo.RewindOffset(resetRewind)),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
+		kgo.KeepControlRecords(), // positions count transaction markers too
+		kgo.Balancers(kgo.CooperativeStickyBalancer()),
+		kgo.DisableAutoCommit(),
+		kgo.BlockRebalanceOnPoll(), // until what was polled is in the queues
+		kgo.OnPartitionsAssigned(r.assigned),
+		kgo.AdjustFetchOffsetsFn(r.place),
+		kgo.OnPartitionsRevoked(r.revoked),
+		kgo.OnPartitionsLost(r.lostPartitions),
+		kgo.SessionTimeout(sessionTimeout),
+		kgo.FetchMaxWait(fetchMaxWait),
+		kgo.FetchMaxBytes(fetchMaxBytes),
+		kgo.FetchMaxPartitionBytes(fetchMaxPartitionBytes),
+		kgo.MetadataMinAge(metadataMinAge),
+		kgo.MetadataMaxAge(metadataMaxAge),
+	}
+}

@@ -1,0 +1,40 @@
+package kafka
+
+import (
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+var (
+	lagMetric = prometheus.NewDesc("kafka_consumer_lag",
+		"Offsets of a partition that are not settled yet.", []string{"topic", "partition"}, nil)
+	lostMetric = prometheus.NewDesc("kafka_consumer_lost_records_total",
+		"Offsets that retention deleted before they were read.", nil, nil)
+)
+
+// Describe and Collect show the partitions as they are at the scrape.
+func (r *reader) Describe(out chan<- *prometheus.Desc) {
+	out <- lagMetric
+	out <- lostMetric
+}
+
+// Collect is called by the metrics registry. It sends without the lock: a slow
+// scrape must not hold up the partitions.
+func (r *reader) Collect(out chan<- prometheus.Metric) {
+	lags, lost := r.lags()
+	for number, lag := range lags {
+		out <- prometheus.MustNewConstMetric(lagMetric, prometheus.GaugeValue, float64(lag), r.cfg.Topic, strconv.Itoa(int(number)))
+	}
+	out <- prometheus.MustNewConstMetric(lostMetric, prometheus.CounterValue, float64(lost))
+}
+
+func (r *reader) lags() (lags map[int32]int64, lost int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	lags = make(map[int32]int64, len(r.order))
+	for _, p := range r.order {
+		lags[p.number] = p.lag()
+	}
+	return lags, r.lost
+}
