@@ -1,7 +1,7 @@
 package generator
 
 import (
-	"encoding/hex"
+	"encoding/binary"
 	"math/bits"
 	"unsafe"
 )
@@ -14,39 +14,29 @@ func text(buf []byte, start int) string {
 	return unsafe.String(unsafe.SliceData(buf[start:]), len(buf)-start)
 }
 
-// hexPairs holds the two digits of each byte: half the work of one digit at a
-// time, which shows where a quarter of all bytes are hexadecimal.
-var hexPairs = func() (pairs [256][2]byte) {
-	for b := range pairs {
-		hex.Encode(pairs[b][:], []byte{byte(b)})
-	}
-	return pairs
-}()
-
-// putHex writes the digits of x, highest first, to dst: 16 of them, or as many
-// as dst has room for.
-func putHex(dst []byte, x uint64) {
-	for i := 0; i+1 < len(dst); i += 2 {
-		x = bits.RotateLeft64(x, 8)
-		pair := &hexPairs[byte(x)]
-		dst[i], dst[i+1] = pair[0], pair[1]
-	}
-	if len(dst)%2 == 1 {
-		x = bits.RotateLeft64(x, 8)
-		dst[len(dst)-1] = hexPairs[byte(x)][0]
-	}
+// hex8 makes the eight hexadecimal digits of x, the first one in the highest
+// byte. A quarter of all text is hexadecimal, so the digits are made side by
+// side in one word: spread out to a byte each, then lifted to '0' or 'a'.
+func hex8(x uint32) uint64 {
+	const ones = 0x0101010101010101
+	v := uint64(x)
+	v = (v | v<<16) & 0x0000ffff0000ffff
+	v = (v | v<<8) & 0x00ff00ff00ff00ff
+	v = (v | v<<4) & 0x0f0f0f0f0f0f0f0f
+	letters := (v + 6*ones) >> 4 & ones // 1 in the bytes above 9
+	return v + '0'*ones + letters*('a'-10-'0')
 }
 
 // appendHex writes random hexadecimal digits, x being the randomness of the
 // first 16.
 func appendHex(buf []byte, x uint64, digits int) []byte {
-	for ; digits > 0; digits -= 16 {
-		n := len(buf)
-		buf = append(buf, "0000000000000000"[:min(digits, 16)]...)
-		putHex(buf[n:], x)
+	end := len(buf) + digits
+	for len(buf) < end {
+		buf = binary.BigEndian.AppendUint64(buf, hex8(uint32(x>>32)))
+		buf = binary.BigEndian.AppendUint64(buf, hex8(uint32(x)))
 		x = mix(x + golden)
 	}
-	return buf
+	return buf[:end]
 }
 
 // appendUUID writes a random UUID (version 4), x being its first half.
@@ -56,12 +46,13 @@ func appendUUID(buf []byte, x uint64) []byte {
 	y = y&^(3<<62) | 1<<63
 	n := len(buf)
 	buf = append(buf, "00000000-0000-0000-0000-000000000000"...)
-	u := buf[n : n+36]
-	putHex(u[0:8], x)
-	putHex(u[9:13], x<<32)
-	putHex(u[14:18], x<<48)
-	putHex(u[19:23], y)
-	putHex(u[24:36], y<<16)
+	u, middle, late := buf[n:n+36], hex8(uint32(x)), hex8(uint32(y>>32))
+	binary.BigEndian.PutUint64(u[0:], hex8(uint32(x>>32)))
+	binary.BigEndian.PutUint32(u[9:], uint32(middle>>32))
+	binary.BigEndian.PutUint32(u[14:], uint32(middle))
+	binary.BigEndian.PutUint32(u[19:], uint32(late>>32))
+	binary.BigEndian.PutUint32(u[24:], uint32(late))
+	binary.BigEndian.PutUint64(u[28:], hex8(uint32(y)))
 	return buf
 }
 
@@ -90,8 +81,8 @@ func appendWords(buf []byte, x uint64, n int) []byte {
 	end := len(buf) + n
 	for len(buf) < end {
 		x = mix(x + golden)
-		for bits := x; bits != 0 && len(buf) < end; bits >>= 8 {
-			buf = append(append(buf, words[byte(bits)%uint8(len(words))]...), ' ')
+		for shift := 0; shift < 64 && len(buf) < end; shift += 8 {
+			buf = append(append(buf, words[byte(x>>shift)%uint8(len(words))]...), ' ')
 		}
 	}
 	return buf[:end]
