@@ -37,7 +37,11 @@ func (r *Rate) UnmarshalText(text []byte) error {
 
 // MarshalText writes the rate per second, exactly.
 func (r Rate) MarshalText() ([]byte, error) {
-	return []byte(strconv.FormatFloat(float64(r), 'g', -1, 64) + "/s"), nil
+	var again Rate
+	if short := r.String(); again.UnmarshalText([]byte(short)) == nil && again == r {
+		return []byte(short), nil
+	}
+	return []byte(strconv.FormatFloat(float64(r), 'f', -1, 64) + "/s"), nil
 }
 
 // String writes the rate for people, with six digits.
@@ -104,7 +108,11 @@ func (p *Percent) UnmarshalText(text []byte) error {
 
 // MarshalText writes the percentage, exactly.
 func (p Percent) MarshalText() ([]byte, error) {
-	return []byte(strconv.FormatFloat(float64(p)*100, 'g', -1, 64) + "%"), nil
+	var again Percent
+	if short := p.String(); again.UnmarshalText([]byte(short)) == nil && again == p {
+		return []byte(short), nil
+	}
+	return []byte(strconv.FormatFloat(float64(p)*100, 'f', -1, 64) + "%"), nil
 }
 
 // String writes the percentage for people, with six digits.
