@@ -1,0 +1,230 @@
+// Package control is what a running engine shows and takes over HTTP on the
+// pipeline's `listen` address: health, metrics, profiles, the state of the
+// routes, and what stages mount.
+//
+//	/healthz                       200 while the process lives
+//	/readyz                        200 when every route runs, else 503 and why
+//	/metrics                       Prometheus
+//	/debug/pprof/                  Go profiles
+//	/actuator/health               every dependency, probed now; 503 when one is down
+//	/actuator/health/liveness      as /healthz
+//	/actuator/health/readiness     as /readyz
+//	/actuator/prometheus           as /metrics
+//	/actuator/info                 what runs here
+//	/api/v1/routes[/{name}]        the routes, their books and stages
+//
+// With a token set, everything under /api and /debug and all that stages mount
+// needs it as `Authorization: Bearer …`. Health and metrics are open to probes
+// and scrapers.
+package control
+
+import (
+	"bytes"
+	"context"
+	"crypto/subtle"
+	"encoding/json"
+	"net/http"
+	"net/http/pprof"
+	"net/url"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"millrace/engine"
+)
+
+// probeTimeout bounds a deep health check: what has not answered by then is down.
+const probeTimeout = 2 * time.Second
+
+// Handler serves a running engine. version is what /actuator/info tells.
+func Handler(e *engine.Engine, version string) http.Handler {
+	c := &control{engine: e, version: version}
+	metrics := promhttp.HandlerFor(e.Registry(), promhttp.HandlerOpts{})
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /healthz", c.live)
+	mux.HandleFunc("GET /readyz", c.ready)
+	mux.Handle("GET /metrics", metrics)
+	mux.HandleFunc("GET /actuator/health", c.health)
+	mux.HandleFunc("GET /actuator/health/liveness", c.live)
+	mux.HandleFunc("GET /actuator/health/readiness", c.ready)
+	mux.Handle("GET /actuator/prometheus", metrics)
+	mux.HandleFunc("GET /actuator/info", c.info)
+	mux.HandleFunc("GET /api/v1/routes", c.routes)
+	mux.HandleFunc("GET /api/v1/routes/{name}", c.route)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("/", c.mounted)
+	return c.protect(mux)
+}
+
+type control struct {
+	engine  *engine.Engine
+	version string
+}
+
+// protect asks for the token where one is needed, and refuses requests that a
+// web page of somebody else makes a browser send here.
+func (c *control) protect(next http.Handler) http.Handler {
+	token := c.engine.Pipeline().Token.Reveal()
+	open := []string{"/healthz", "/readyz", "/metrics", "/actuator/"}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if origin := r.Header.Get("Origin"); origin != "" && r.Method != http.MethodGet && !sameHost(origin, r.Host) {
+			answer(w, http.StatusForbidden, map[string]any{"error": "requests from other origins are refused"})
+			return
+		}
+		for _, p := range open {
+			if r.URL.Path == p || strings.HasSuffix(p, "/") && strings.HasPrefix(r.URL.Path, p) {
+				next.ServeHTTP(w, r)
+				return
+			}
+		}
+		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
+			w.Header().Set("WWW-Authenticate", "Bearer")
+			answer(w, http.StatusUnauthorized, map[string]any{"error": "this needs the pipeline's token: Authorization: Bearer …"})
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func sameHost(origin, host string) bool {
+	u, err := url.Parse(origin)
+	return err == nil && u.Host == host
+}
+
+// mounted serves what stages mounted, and says what else there is.
+func (c *control) mounted(w http.ResponseWriter, r *http.Request) {
+	if h := c.engine.Mounts().Find(r.URL.Path); h != nil {
+		h.ServeHTTP(w, r)
+		return
+	}
+	status := http.StatusNotFound
+	if r.URL.Path == "/" {
+		status = http.StatusOK
+	}
+	answer(w, status, map[string]any{
+		"pipeline": c.engine.Pipeline().Name,
+		"paths": []string{"/healthz", "/readyz", "/metrics", "/actuator/health", "/actuator/prometheus", "/actuator/info",
+			"/api/v1/routes", "/debug/pprof/"},
+	})
+}
+
+func (c *control) live(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]any{"status": "UP"})
+}
+
+func (c *control) ready(w http.ResponseWriter, _ *http.Request) {
+	status, word := http.StatusOK, "UP"
+	if !c.engine.Ready() {
+		status, word = http.StatusServiceUnavailable, "DOWN"
+	}
+	routes := make(map[string]any)
+	for _, s := range c.engine.Status() {
+		routes[s.Name] = state(&s)
+	}
+	answer(w, status, map[string]any{"status": word, "routes": routes})
+}
+
+func (c *control) health(w http.ResponseWriter, r *http.Request) {
+	ctx, cancel := context.WithTimeout(r.Context(), probeTimeout)
+	defer cancel()
+	status, word := http.StatusOK, "UP"
+	components := make(map[string]any)
+	down := func() { status, word = http.StatusServiceUnavailable, "DOWN" }
+	for _, p := range c.engine.Probe(ctx) {
+		name := p.Name
+		if p.Route != "" {
+			name = p.Route + "." + p.Name
+		}
+		details := map[string]any{"latency_ms": milliseconds(p.Took)}
+		component := map[string]any{"status": "UP", "details": details}
+		if p.Err != nil {
+			down()
+			component["status"], details["error"] = "DOWN", p.Err.Error()
+		}
+		components[name] = component
+	}
+	for _, s := range c.engine.Status() {
+		component := map[string]any{"status": "UP", "details": state(&s)}
+		if s.State == engine.Parked || s.State == engine.Opening {
+			down()
+			component["status"] = "DOWN"
+		}
+		components["route."+s.Name] = component
+	}
+	answer(w, status, map[string]any{"status": word, "components": components})
+}
+
+func (c *control) info(w http.ResponseWriter, _ *http.Request) {
+	answer(w, http.StatusOK, map[string]any{
+		"app":      map[string]any{"name": "millrace", "version": c.version, "instance": c.engine.Instance()},
+		"pipeline": map[string]any{"name": c.engine.Pipeline().Name, "file": c.engine.Pipeline().File},
+		"runtime": map[string]any{"go": runtime.Version(), "cores": runtime.GOMAXPROCS(0),
+			"uptime_s": int64(c.engine.Uptime().Seconds())},
+	})
+}
+
+func (c *control) routes(w http.ResponseWriter, _ *http.Request) {
+	list := []any{}
+	for _, s := range c.engine.Status() {
+		list = append(list, describe(&s))
+	}
+	answer(w, http.StatusOK, map[string]any{"pipeline": c.engine.Pipeline().Name, "routes": list})
+}
+
+func (c *control) route(w http.ResponseWriter, r *http.Request) {
+	for _, s := range c.engine.Status() {
+		if s.Name == r.PathValue("name") {
+			answer(w, http.StatusOK, describe(&s))
+			return
+		}
+	}
+	answer(w, http.StatusNotFound, map[string]any{"error": "no route " + strconv.Quote(r.PathValue("name"))})
+}
+
+func state(s *engine.RouteStatus) map[string]any {
+	m := map[string]any{"state": s.State}
+	if s.Reason != nil {
+		m["reason"] = s.Reason.Error()
+	}
+	return m
+}
+
+func describe(s *engine.RouteStatus) map[string]any {
+	m := state(s)
+	m["name"] = s.Name
+	m["books"] = engine.BooksOf(s.Page)
+	m["queued"] = s.Queued
+	m["latency_ms"] = engine.LatencyOf(s.Latencies)
+	stages := []any{}
+	for _, st := range s.Stages {
+		stages = append(stages, map[string]any{"name": st.Name, "kind": st.Kind, "stage": st.Stage, "status": st.Values})
+	}
+	m["stages"] = stages
+	return m
+}
+
+func milliseconds(d time.Duration) float64 { return float64(d.Microseconds()) / 1000 }
+
+// answer writes a JSON answer with its length, for clients that cannot read
+// chunks.
+func answer(w http.ResponseWriter, status int, body any) {
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(body); err != nil {
+		http.Error(w, err.Error(), http.StatusInternalServerError)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	w.Header().Set("Content-Length", strconv.Itoa(buf.Len()))
+	w.WriteHeader(status)
+	_, _ = w.Write(buf.Bytes()) // the client has gone; nobody is left to tell
+}

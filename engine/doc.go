@@ -1,0 +1,22 @@
+// Package engine runs a checked pipeline.
+//
+//	load    config.Load reads the file: names resolved, stages decoded (engine/config)
+//	check   … and validated, all problems at once
+//	wire    New takes the state directory and opens the resources; each route
+//	        opens its sinks, then its middlewares, then its source, and makes
+//	        its own Watermill router: one router per route generation, since a
+//	        running router cannot be changed safely
+//	run     the route's Subscriber (engine/batching) turns parcels of its
+//	        source into batches; each goes through the chain (engine/chain) as
+//	        one message and is settled event by event (engine/books)
+//	drain   routes stop from their sources on, each after those it reads from:
+//	        reading ends, what was read is settled, then the router is closed,
+//	        then the stages in the opposite order, then the resources
+//
+// Time runs out for a drain by ending the drain context, from which every
+// message's context derives: waits end, what is left is given back.
+//
+// The engine knows no concrete stage. What routes have to do with each other
+// outside the engine, such as a topic that one writes and another reads, their
+// stages tell it (stage.Linker).
+package engine

@@ -1,0 +1,276 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"millrace/engine/config"
+	"millrace/engine/stage"
+	"millrace/engine/state"
+)
+
+// Engine is one run of one pipeline.
+type Engine struct {
+	pipeline  *config.Pipeline
+	log       *slog.Logger
+	around    *surroundings
+	resources []opened
+	routes    []*route
+	started   time.Time
+	abort     context.CancelFunc
+}
+
+// New takes the pipeline's state directory and opens its resources. Nothing is
+// read or written before Run. Close an Engine that is not run.
+func New(ctx context.Context, p *config.Pipeline, log *slog.Logger) (*Engine, error) {
+	dir, err := state.Open(ctx, p.State)
+	if err != nil {
+		return nil, err
+	}
+	e := &Engine{pipeline: p, log: log, around: newSurroundings(p.Name, log, dir), started: time.Now()}
+	e.resources, err = e.around.openResources(ctx, p.Resources)
+	if err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	e.around.registry.MustRegister(
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	// The drain context of all routes: a run ends by stopping them, not by
+	// ending ctx, whose end would cut them off.
+	var drain context.Context
+	drain, e.abort = context.WithCancel(context.WithoutCancel(ctx))
+	e.makeRoutes(drain)
+	e.around.registry.MustRegister(routeCollector{e})
+	return e, nil
+}
+
+func (e *Engine) makeRoutes(drain context.Context) {
+	feeds := make(map[string]*feed)
+	for i := range e.pipeline.Routes {
+		if r := &e.pipeline.Routes[i]; r.Source == nil {
+			feeds[r.Name] = newFeed()
+		}
+	}
+	stats := newStageMetrics(e.around.registry, e.pipeline.Name)
+	byName := make(map[string]*route)
+	for i := range e.pipeline.Routes {
+		cfg := &e.pipeline.Routes[i]
+		r := newRoute(drain, cfg, wiring{around: e.around, route: cfg, feeds: feeds, stats: stats.of(cfg.Name)}, e.log)
+		e.routes = append(e.routes, r)
+		byName[cfg.Name] = r
+	}
+	for name, before := range upstream(e.pipeline) {
+		for _, up := range before {
+			byName[name].upstream = append(byName[name].upstream, byName[up])
+		}
+	}
+}
+
+// Pipeline is what the engine runs.
+func (e *Engine) Pipeline() *config.Pipeline { return e.pipeline }
+
+// Registry is where all metrics of the run are.
+func (e *Engine) Registry() *prometheus.Registry { return e.around.registry }
+
+// Mounts is what the stages serve over HTTP.
+func (e *Engine) Mounts() *Mounts { return e.around.mounts }
+
+// Run runs the pipeline until its sources have come to their end, or until ctx
+// ends: then it drains for as long as the pipeline's drain_timeout. It closes
+// everything. The error tells what did not go as it should; see NotDrainedError
+// and ParkedError. Call it once.
+func (e *Engine) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	for _, r := range e.routes {
+		running.Go(r.run)
+		running.Go(func() { e.follow(ctx, r) })
+	}
+	ended := make(chan struct{})
+	go func() {
+		running.Wait()
+		close(ended)
+	}()
+	select {
+	case <-e.idle(ctx):
+		for _, r := range e.routes {
+			r.stop() // those that are left are parked
+		}
+	case <-ctx.Done():
+		e.stop(ended)
+	}
+	<-ended
+	return errors.Join(e.verdict(), e.Close())
+}
+
+// idle is closed when there is nothing left to do: every route has ended, and
+// not all of them by being parked.
+func (e *Engine) idle(ctx context.Context) <-chan struct{} {
+	idle := make(chan struct{})
+	go func() {
+		finished := false
+		for _, r := range e.routes {
+			select {
+			case <-r.done:
+				finished = finished || r.status().State != Parked
+			case <-ctx.Done():
+				return
+			}
+		}
+		if finished {
+			close(idle)
+		}
+	}()
+	return idle
+}
+
+// stop stops the routes that nothing feeds; the others follow by themselves.
+// Those that have not ended in time are cut off.
+func (e *Engine) stop(ended <-chan struct{}) {
+	for _, r := range e.routes {
+		if len(r.upstream) == 0 {
+			r.stop()
+		}
+	}
+	select {
+	case <-ended:
+	case <-time.After(e.pipeline.DrainTimeout):
+		e.Abort()
+	}
+}
+
+// Abort cuts the drain short: what is not settled yet is given back.
+func (e *Engine) Abort() { e.abort() }
+
+// follow ends a route when all those before it have ended. Before a stop was
+// asked for, a parked route has not ended: it may come back.
+func (e *Engine) follow(ctx context.Context, r *route) {
+	if len(r.upstream) == 0 {
+		return
+	}
+	for _, up := range r.upstream {
+		select {
+		case <-up.done:
+		case <-r.done:
+			return
+		}
+		if up.status().State == Parked {
+			select {
+			case <-ctx.Done():
+			case <-r.done:
+				return
+			}
+		}
+	}
+	// One that is still opening gets the chance to: what was written for it
+	// should arrive.
+	select {
+	case <-r.ready:
+		r.finish()
+	case <-r.done:
+	}
+}
+
+// Close closes an engine that was not run, and is part of Run otherwise.
+func (e *Engine) Close() error {
+	e.abort()
+	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+	defer cancel()
+	err := errors.Join(closeAll(ctx, e.resources), e.around.state.Close())
+	e.resources = nil
+	return err
+}
+
+// ParkedError names a route that needs a person.
+type ParkedError struct {
+	Route string
+	Err   error
+}
+
+func (e *ParkedError) Error() string { return fmt.Sprintf("route %s is parked: %v", e.Route, e.Err) }
+func (e *ParkedError) Unwrap() error { return e.Err }
+
+// NotDrainedError names the routes that were cut off before everything they
+// had to do was done.
+type NotDrainedError struct{ Routes []string }
+
+func (e *NotDrainedError) Error() string {
+	return "not drained in time: " + strings.Join(e.Routes, ", ") +
+		"; what was not delivered was given back to the source (drain_timeout gives more time)"
+}
+
+// verdict is the error of a run that has ended.
+func (e *Engine) verdict() error {
+	var errs []error
+	var cut []string
+	for _, r := range e.routes {
+		s := r.status()
+		switch {
+		case s.State == Parked:
+			errs = append(errs, &ParkedError{s.Name, s.Reason})
+		case r.wasCut:
+			cut = append(cut, s.Name)
+		}
+		if err := s.Page.Check(); err != nil {
+			errs = append(errs, fmt.Errorf("route %s: %w", s.Name, err))
+		}
+	}
+	if len(cut) > 0 {
+		errs = append(errs, &NotDrainedError{cut})
+	}
+	return errors.Join(errs...)
+}
+
+// Probe asks every resource and every stage that has a dependency whether it
+// is there.
+func (e *Engine) Probe(ctx context.Context) []Component {
+	all := append([]opened(nil), e.resources...)
+	routes := make([]string, len(all))
+	for _, r := range e.routes {
+		r.mu.Lock()
+		for _, o := range r.instance {
+			all, routes = append(all, o), append(routes, r.cfg.Name)
+		}
+		r.mu.Unlock()
+	}
+	found := make([]*Component, len(all))
+	var probing sync.WaitGroup
+	for i, o := range all {
+		if p, ok := o.instance.(stage.Prober); ok {
+			probing.Go(func() {
+				start := time.Now()
+				err := p.Probe(ctx)
+				found[i] = &Component{Route: routes[i], Name: o.name, Kind: o.kind, Took: time.Since(start), Err: err}
+			})
+		}
+	}
+	probing.Wait()
+	var list []Component
+	for _, c := range found {
+		if c != nil {
+			list = append(list, *c)
+		}
+	}
+	return list
+}
+
+// Component is a dependency as a probe found it.
+type Component struct {
+	Route string // "" for a resource
+	Name  string
+	Kind  stage.Kind
+	Took  time.Duration
+	Err   error // nil: it is there
+}
+
+// Instance is the name of this process in metrics and records.
+func (e *Engine) Instance() string { return e.around.instance }
+
+// Uptime is how long the engine has been there.
+func (e *Engine) Uptime() time.Duration { return time.Since(e.started) }

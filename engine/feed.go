@@ -1,0 +1,61 @@
+package engine
+
+import (
+	"context"
+	"io"
+	"sync"
+
+	"millrace/engine/chain"
+	"millrace/engine/event"
+)
+
+// feed is the source of a route that other routes write to: what they put in
+// is read at the other end, nothing lies in between.
+type feed struct {
+	parcels chan event.Parcel
+	ended   chan struct{}
+	once    sync.Once
+}
+
+func newFeed() *feed {
+	return &feed{parcels: make(chan event.Parcel), ended: make(chan struct{})}
+}
+
+// put hands a parcel over, waiting until it is taken.
+func (f *feed) put(ctx context.Context, p event.Parcel) error {
+	select {
+	case f.parcels <- p:
+		return nil
+	case <-f.ended:
+		return chain.ErrReturned
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Read takes what was put in.
+func (f *feed) Read(ctx context.Context) (event.Parcel, error) {
+	select {
+	case p := <-f.parcels:
+		return p, nil
+	case <-f.ended:
+		return event.Parcel{}, io.EOF
+	case <-ctx.Done():
+		f.end() // nobody reads any more: who wants to put in must not wait
+		return event.Parcel{}, ctx.Err()
+	}
+}
+
+func (f *feed) end() { f.once.Do(func() { close(f.ended) }) }
+
+// Finish ends the feed: all that write to it have stopped.
+func (f *feed) Finish(context.Context) error {
+	f.end()
+	return nil
+}
+
+// Close ends the feed.
+func (f *feed) Close(context.Context) error {
+	f.end()
+	return nil
+}

@@ -1,0 +1,293 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/engine/batching"
+	"millrace/engine/books"
+	"millrace/engine/chain"
+	"millrace/engine/config"
+	"millrace/engine/stage"
+)
+
+// State is where a route is in its life.
+type State string
+
+// The states of a route.
+const (
+	Opening  State = "opening"  // its stages are being opened; dependencies may be away
+	Running  State = "running"  // it reads and delivers
+	Draining State = "draining" // it reads no more, or only up to the end; the rest is being settled
+	Parked   State = "parked"   // it needs a person; Reason says why
+	Finished State = "finished" // its source came to an end
+	Stopped  State = "stopped"  // it was told to stop
+)
+
+var states = []State{Opening, Running, Draining, Parked, Finished, Stopped}
+
+// route is one route of a running pipeline, from opening to closing.
+type route struct {
+	cfg    *config.Route
+	log    *slog.Logger
+	books  *books.Books
+	wiring wiring
+
+	upstream []*route // those whose end it waits for before it ends
+
+	opening  context.Context // ends when it need not be opened any more
+	giveUp   context.CancelFunc
+	drain    context.Context // ends when what is left has to be given back
+	cutOff   context.CancelFunc
+	ready    chan struct{} // closed when it runs
+	done     chan struct{} // closed when everything of it is closed
+	finishMu sync.Mutex
+
+	mu       sync.Mutex
+	state    State
+	reason   error
+	sub      *batching.Subscriber
+	reader   stage.Reader
+	instance []opened
+	wasCut   bool // time ran out before everything was settled
+}
+
+func newRoute(ctx context.Context, cfg *config.Route, w wiring, log *slog.Logger) *route {
+	r := &route{
+		cfg: cfg, log: log.With("route", cfg.Name), books: books.New(), wiring: w,
+		ready: make(chan struct{}), done: make(chan struct{}), state: Opening,
+	}
+	r.drain, r.cutOff = context.WithCancel(ctx)
+	r.opening, r.giveUp = context.WithCancel(r.drain)
+	return r
+}
+
+// run is the route's goroutine: it opens, runs until the source ends or
+// somebody stops it, and closes.
+func (r *route) run() {
+	defer close(r.done)
+	w, err := r.open()
+	if err != nil {
+		if r.opening.Err() == nil {
+			r.park(err)
+		}
+		r.wasCut = r.drain.Err() != nil
+		r.close()
+		r.enter(Stopped)
+		return
+	}
+	sub := batching.New(r.drain, w.source, batching.Options{
+		Size: r.cfg.Batch.Size, Linger: r.cfg.Batch.Linger, InFlight: r.cfg.Batch.InFlight,
+		Bytes: int64(r.cfg.Batch.Bytes), MaxEvent: int64(r.cfg.Batch.MaxEvent),
+	}, r.books, r.log, r.park)
+	closed, err := r.start(w, sub)
+	if err != nil {
+		r.park(fmt.Errorf("router: %w", err))
+		r.close()
+		return
+	}
+	r.mu.Lock()
+	r.sub, r.reader, r.instance = sub, w.source, r.wiring.open
+	r.mu.Unlock()
+	r.enter(Running)
+	close(r.ready)
+	if r.opening.Err() != nil {
+		sub.Stop() // it was told to while it started
+	}
+
+	<-sub.Drained()
+	<-closed
+	told := r.opening.Err() != nil
+	r.mu.Lock()
+	r.wasCut = r.drain.Err() != nil
+	r.noteLost()
+	r.mu.Unlock()
+	r.close()
+	if told {
+		r.enter(Stopped)
+	}
+	r.enter(Finished)
+}
+
+// open opens the stages, again and again while that fails for weather.
+func (r *route) open() (*wired, error) {
+	for attempt := 0; ; attempt++ {
+		w, err := r.wireOnce()
+		if err == nil {
+			return w, nil
+		}
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.drain), closeTimeout)
+		err = errors.Join(err, closeAll(ctx, r.wiring.open))
+		cancel()
+		r.wiring.open = nil
+		if r.opening.Err() != nil || stage.ClassOf(err) == stage.Unfixable || stage.ClassOf(err) == stage.BadEvent {
+			return nil, err
+		}
+		r.setReason(err)
+		r.log.Warn("cannot open, will try again", "error", err)
+		if stage.SystemClock.Sleep(r.opening, max(batching.Pause(attempt), stage.RetryAfter(err))) != nil {
+			return nil, err
+		}
+	}
+}
+
+func (r *route) wireOnce() (w *wired, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = stage.Fatal(fmt.Errorf("a stage panicked while it was opened: %v", p))
+		}
+	}()
+	return r.wiring.wire(r.opening)
+}
+
+// start makes the route's router and runs it. The returned channel is closed
+// when the router is.
+func (r *route) start(w *wired, sub *batching.Subscriber) (<-chan struct{}, error) {
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, routerLog{r.log})
+	if err != nil {
+		return nil, err
+	}
+	runner := &chain.Runner{Log: r.log, Park: r.park}
+	handler := router.AddConsumerHandler(r.cfg.Name, r.cfg.Name, sub, func(msg *message.Message) error {
+		_, err := w.end(msg)
+		return err
+	})
+	handler.AddMiddleware(runner.Middleware)
+	handler.AddMiddleware(w.middlewares...)
+
+	closed := make(chan struct{})
+	go func() {
+		defer close(closed)
+		// The messages' context is the drain context, so this one never ends:
+		// the router ends when the subscriber is closed.
+		if err := router.Run(context.WithoutCancel(r.drain)); err != nil {
+			r.park(fmt.Errorf("router: %w", err))
+		}
+	}()
+	<-router.Running()
+	go func() {
+		<-sub.Drained()
+		if err := sub.Close(); err != nil { // ends the handler, and with it the router
+			r.log.Error("closing the subscriber", "error", err)
+		}
+	}()
+	return closed, nil
+}
+
+// closeTimeout bounds what stages may take to close, and a router to end that
+// has nothing to do any more.
+const closeTimeout = 10 * time.Second
+
+func (r *route) close() {
+	r.cutOff()
+	r.finishMu.Lock() // a Finish that is still looking for the end gives up first
+	defer r.finishMu.Unlock()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.drain), closeTimeout)
+	defer cancel()
+	if r.cfg.Source == nil {
+		r.wiring.feeds[r.cfg.Name].end()
+	}
+	if err := closeAll(ctx, r.wiring.open); err != nil {
+		r.log.Error("not closed cleanly", "error", err)
+	}
+	r.mu.Lock()
+	r.instance, r.reader = nil, nil
+	r.mu.Unlock()
+}
+
+// stop ends reading at once; what was read is still settled.
+func (r *route) stop() {
+	r.giveUp()
+	if sub := r.started(); sub != nil {
+		r.enter(Draining)
+		sub.Stop()
+	}
+}
+
+// finish ends reading when everything is read that was written by now.
+func (r *route) finish() {
+	sub := r.started()
+	if sub == nil {
+		r.stop()
+		return
+	}
+	r.finishMu.Lock()
+	defer r.finishMu.Unlock()
+	r.enter(Draining)
+	r.mu.Lock()
+	f, ok := r.reader.(stage.Finisher)
+	r.mu.Unlock()
+	if !ok {
+		r.stop()
+		return
+	}
+	for attempt := 0; ; attempt++ {
+		err := f.Finish(r.drain)
+		if err == nil || r.drain.Err() != nil {
+			return
+		}
+		r.log.Warn("cannot find the end of the source, will try again", "error", err)
+		if stage.SystemClock.Sleep(r.drain, batching.Pause(attempt)) != nil {
+			return
+		}
+	}
+}
+
+func (r *route) started() *batching.Subscriber {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.sub
+}
+
+// park takes the route out of service until a person has mended what is wrong.
+// What is in flight is given back.
+func (r *route) park(err error) {
+	r.mu.Lock()
+	first := r.state != Parked
+	r.state, r.reason = Parked, err
+	r.mu.Unlock()
+	if first {
+		r.log.Error("route parked: it needs attention and reads no more", "error", err)
+	}
+	r.cutOff()
+}
+
+// enter moves on to another state. A parked, finished or stopped route stays so.
+func (r *route) enter(s State) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == Parked || r.state == Finished || r.state == Stopped {
+		return
+	}
+	r.state, r.reason = s, nil
+}
+
+// setReason says why an opening route is not running yet.
+func (r *route) setReason(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.state == Opening {
+		r.reason = err
+	}
+}
+
+// noteLost asks the source how many events it found missing. Called with mu
+// held, before the source is closed.
+func (r *route) noteLost() {
+	if s, ok := r.reader.(stage.Statuser); ok {
+		if lost, ok := s.Status()["lost"].(int64); ok {
+			r.books.SetLost(lost)
+		}
+	}
+}
+
+// routerLog lets Watermill's log lines through for debugging only: what it
+// calls errors, such as a source that came to its end, is normal here, and
+// what goes wrong in a route the route says itself.
+type routerLog struct{ log *slog.Logger }

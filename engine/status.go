@@ -1,0 +1,76 @@
+package engine
+
+import (
+	"millrace/engine/books"
+	"millrace/engine/stage"
+)
+
+// RouteStatus is a route at one moment.
+type RouteStatus struct {
+	Name      string
+	State     State
+	Reason    error // why it is parked, or not running yet
+	Page      books.Page
+	Queued    int64 // events that wait for a batch
+	Latencies books.Latencies
+	Stages    []StageStatus
+}
+
+// StageStatus is what one stage has to show.
+type StageStatus struct {
+	Name   string
+	Kind   stage.Kind
+	Stage  string // catalogue name
+	Values map[string]any
+}
+
+// Lag is how many events wait at the source, where it knows.
+func (s *RouteStatus) Lag() (int64, bool) {
+	for _, st := range s.Stages {
+		if lag, ok := st.Values["lag"].(int64); ok && st.Kind == stage.KindSource {
+			return lag, true
+		}
+	}
+	return 0, false
+}
+
+// Status is the state of every route, in file order.
+func (e *Engine) Status() []RouteStatus {
+	list := make([]RouteStatus, len(e.routes))
+	for i, r := range e.routes {
+		list[i] = r.status()
+	}
+	return list
+}
+
+// Ready reports whether every route runs or has come to its end.
+func (e *Engine) Ready() bool {
+	for _, r := range e.routes {
+		r.mu.Lock()
+		s := r.state
+		r.mu.Unlock()
+		if s == Opening || s == Parked {
+			return false
+		}
+	}
+	return true
+}
+
+func (r *route) status() RouteStatus {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	s := RouteStatus{Name: r.cfg.Name, State: r.state, Reason: r.reason, Latencies: r.books.Latencies()}
+	if r.sub != nil {
+		s.Queued = r.sub.Queued()
+	}
+	for _, o := range r.instance {
+		if st, ok := o.instance.(stage.Statuser); ok {
+			s.Stages = append(s.Stages, StageStatus{Name: o.name, Kind: o.kind, Stage: o.stage, Values: st.Status()})
+		}
+	}
+	if r.instance != nil {
+		r.noteLost()
+	}
+	s.Page = r.books.Page()
+	return s
+}

@@ -1,0 +1,163 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/engine/chain"
+	"millrace/engine/config"
+	"millrace/engine/stage"
+)
+
+// wiring opens the stages of one route and joins them to a chain. Sinks are
+// opened first and the source last, so that nothing is read before everything
+// behind it is ready.
+type wiring struct {
+	around *surroundings
+	route  *config.Route
+	feeds  map[string]*feed // of the routes that are fed
+	stats  *stageMetrics
+	steps  map[string]int // numbers of the steps in the chain, by path
+	open   []opened
+}
+
+// wired is a route ready to run.
+type wired struct {
+	source      stage.Reader
+	middlewares []message.HandlerMiddleware // outermost first
+	end         message.HandlerFunc
+}
+
+func (w *wiring) wire(ctx context.Context) (*wired, error) {
+	w.steps = make(map[string]int)
+	for step := range w.route.Steps() {
+		if k := step.Stage.Kind; k == stage.KindMiddleware || k == stage.KindTransform {
+			w.steps[step.Path] = len(w.steps) + 1
+		}
+	}
+	end, err := w.sink(ctx, &w.route.Sink)
+	if err != nil {
+		return nil, err
+	}
+	middlewares, err := w.middlewares(ctx, w.route.Middleware)
+	if err != nil {
+		return nil, err
+	}
+	source, err := w.source(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return &wired{source, middlewares, end}, nil
+}
+
+func (w *wiring) source(ctx context.Context) (stage.Reader, error) {
+	if w.route.Source == nil {
+		return w.feeds[w.route.Name], nil
+	}
+	return openStep(ctx, w, *w.route.Source, stage.Source.Open)
+}
+
+// middlewares opens a list from the innermost to the outermost, each in its
+// guard.
+func (w *wiring) middlewares(ctx context.Context, list []config.Step) ([]message.HandlerMiddleware, error) {
+	made := make([]message.HandlerMiddleware, len(list))
+	for i := len(list) - 1; i >= 0; i-- {
+		m, err := w.middleware(ctx, list[i])
+		if err != nil {
+			return nil, err
+		}
+		observe := w.stats.observer(list[i])
+		made[i] = func(next message.HandlerFunc) message.HandlerFunc {
+			return chain.Guard(list[i].Name, observe, m(next))
+		}
+	}
+	return made, nil
+}
+
+func (w *wiring) middleware(ctx context.Context, step config.Step) (message.HandlerMiddleware, error) {
+	if step.Stage.Kind == stage.KindTransform {
+		applier, err := openStep(ctx, w, step, stage.Transform.Open)
+		return func(next message.HandlerFunc) message.HandlerFunc {
+			return chain.Transform(applier, w.steps[step.Path], next)
+		}, err
+	}
+	wrapper, err := openStep(ctx, w, step, stage.Middleware.Open)
+	return func(next message.HandlerFunc) message.HandlerFunc { return wrapper.Wrap(next) }, err
+}
+
+// sink makes the end of a chain: a sink, another route, or branches.
+func (w *wiring) sink(ctx context.Context, s *config.Sink) (message.HandlerFunc, error) {
+	switch {
+	case s.Stage != nil:
+		writer, err := openStep(ctx, w, *s.Stage, stage.Sink.Open)
+		if err != nil {
+			return nil, err
+		}
+		return chain.Guard(s.Stage.Name, w.stats.observer(*s.Stage), chain.Sink(writer)), nil
+	case s.Route != "":
+		return chain.Feed(w.feeds[s.Route].put), nil
+	case len(s.Broadcast) > 0:
+		branches := make([]message.HandlerFunc, len(s.Broadcast))
+		for i := range s.Broadcast {
+			var err error
+			if branches[i], err = w.branch(ctx, &s.Broadcast[i]); err != nil {
+				return nil, err
+			}
+		}
+		return chain.Broadcast(branches), nil
+	default:
+		cases := make([]chain.Case, len(s.Switch))
+		for i := range s.Switch {
+			c := &s.Switch[i]
+			h, err := w.branch(ctx, &c.Branch)
+			if err != nil {
+				return nil, err
+			}
+			cases[i] = chain.Case{Handler: h}
+			if !c.When.IsZero() {
+				cases[i].Match = c.When.Match
+			}
+		}
+		return chain.Switch(cases), nil
+	}
+}
+
+func (w *wiring) branch(ctx context.Context, b *config.Branch) (message.HandlerFunc, error) {
+	h, err := w.sink(ctx, &b.Sink)
+	if err != nil {
+		return nil, err
+	}
+	middlewares, err := w.middlewares(ctx, b.Middleware)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(middlewares) - 1; i >= 0; i-- {
+		h = middlewares[i](h)
+	}
+	return h, nil
+}
+
+// openStep opens one stage by the Open of its kind and remembers it.
+func openStep[C, I any](ctx context.Context, w *wiring, step config.Step, open func(C, context.Context, stage.Settings) (I, error)) (I, error) {
+	settings, release := w.around.settings(w.route.Name, step.Name, w.steps[step.Path])
+	instance, err := open(step.Config.(C), ctx, settings)
+	if err != nil {
+		release()
+		return instance, &openError{step.Name, err}
+	}
+	w.open = append(w.open, opened{
+		name: step.Name, kind: step.Stage.Kind, stage: step.Stage.Name, instance: instance, release: release,
+	})
+	return instance, nil
+}
+
+// openError names the stage that could not be opened.
+type openError struct {
+	stage string
+	err   error
+}
+
+func (e *openError) Error() string { return fmt.Sprintf("%s: %v", e.stage, e.err) }
+func (e *openError) Unwrap() error { return e.err }
