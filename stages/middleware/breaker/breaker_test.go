@@ -1,0 +1,617 @@
+package breaker
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	"go.uber.org/goleak"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// day2Config is 50 % of the last 10, at least 5, open 5s, 3 trials.
+func day2Config(change func(*Config)) *Config {
+	c := Stage.New().(*Config)
+	c.Window, c.MinCalls, c.OpenFor, c.HalfOpenCalls = Window{Calls: 10}, 5, stage.Duration(5*time.Second), 3
+	change(c)
+	return c
+}
+
+// rig is a breaker around a sink whose weather a test makes.
+type rig struct {
+	*breaker
+	handler message.HandlerFunc
+	logs    bytes.Buffer
+	reg     *prometheus.Registry
+
+	mu      sync.Mutex
+	err     error
+	took    time.Duration
+	calls   int
+	running int
+	most    int // calls at the same time
+}
+
+var errAway = errors.New("dial tcp: connection refused")
+
+func build(t testing.TB, change func(*Config)) *rig {
+	t.Helper()
+	c := day2Config(change)
+	var p stage.Problems
+	if c.Validate(&p); len(p.Found) > 0 {
+		t.Fatalf("problems: %+v", p.Found)
+	}
+	r := &rig{reg: prometheus.NewRegistry()}
+	w, err := c.Open(context.Background(), stage.Settings{
+		Name: "breaker", Step: 2, Clock: stage.SystemClock, Metrics: r.reg,
+		Log: slog.New(slog.NewTextHandler(&r.logs, nil)),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close(context.Background()) })
+	r.breaker = w.(*breaker)
+	r.handler = w.Wrap(r.sink)
+	return r
+}
+
+func (r *rig) sink(msg *message.Message) ([]*message.Message, error) {
+	r.mu.Lock()
+	r.calls++
+	r.running++
+	r.most = max(r.most, r.running)
+	err, took := r.err, r.took
+	r.mu.Unlock()
+	defer func() {
+		r.mu.Lock()
+		r.running--
+		r.mu.Unlock()
+	}()
+
+	time.Sleep(took)
+	b := stage.BatchOf(msg)
+	switch stage.ClassOf(err) {
+	case stage.OK:
+		b.SettleOpen(event.Delivered)
+	case stage.BadEvent:
+		for row := range b.Open() {
+			b.Refuse(row, err)
+		}
+	default:
+		b.FailOpen(err)
+	}
+	return nil, stage.Result(b, err)
+}
+
+func (r *rig) weather(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.err = err
+}
+
+func (r *rig) attempt(ctx context.Context) error {
+	_, err := r.handler(stage.Message(ctx, event.NewBatch(make([]event.Event, 3))))
+	return err
+}
+
+// fail makes n attempts in bad weather.
+func (r *rig) fail(t *testing.T, n int) {
+	t.Helper()
+	r.weather(errAway)
+	for range n {
+		if err := r.attempt(t.Context()); !errors.Is(err, errAway) {
+			t.Fatalf("got %v", err)
+		}
+	}
+}
+
+func (r *rig) is(t *testing.T, want string) {
+	t.Helper()
+	if got := r.Status()["state"]; got != want {
+		t.Fatalf("the breaker is %v, want %v", got, want)
+	}
+}
+
+func TestOpenBreakerMakesBatchesWaitUntilItMayTry(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(*Config) {})
+		r.fail(t, 5)
+		r.is(t, "open")
+		r.weather(nil)
+		began := time.Now()
+		for range 4 {
+			if err := r.attempt(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if waited := time.Since(began); waited != 5*time.Second {
+			t.Errorf("waited %v, want open_for", waited)
+		}
+		r.is(t, "closed")
+		if n := r.Status()["not_permitted"]; n != uint64(1) {
+			t.Errorf("%v not permitted, want the one that waited", n)
+		}
+	})
+}
+
+func TestHalfOpenLetsItsTrialsThroughAndTheOthersAfterTheVerdict(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(*Config) {})
+		r.fail(t, 5)
+		r.weather(nil)
+		r.took = time.Second
+		before, began := r.calls, time.Now()
+		var wg sync.WaitGroup
+		for range 8 {
+			wg.Go(func() {
+				if err := r.attempt(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		time.Sleep(5*time.Second + time.Millisecond)
+		synctest.Wait()
+		if trials := r.calls - before; trials != 3 || r.running != 3 {
+			t.Errorf("%d trials went through, want 3", trials)
+		}
+		r.is(t, "half_open")
+		wg.Wait()
+		if took := time.Since(began); took != 7*time.Second {
+			t.Errorf("8 batches took %v, want 5s of waiting, 1s of trials, 1s for the rest", took)
+		}
+		r.is(t, "closed")
+	})
+}
+
+func TestFailedTrialsKeepTheOthersWaitingForTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(c *Config) { c.HalfOpenCalls = 1 })
+		r.fail(t, 5)
+		began := time.Now()
+		results := make(chan error, 3)
+		for range 3 {
+			go func() { results <- r.attempt(t.Context()) }()
+		}
+		for i := range 3 {
+			if err := <-results; !errors.Is(err, errAway) {
+				t.Error(err)
+			}
+			if at, want := time.Since(began), time.Duration(i+1)*5*time.Second; at != want {
+				t.Errorf("trial %d failed after %v, want %v", i+1, at, want)
+			}
+		}
+		if r.calls != 5+3 {
+			t.Errorf("%d calls of a sink that is away, want 5 and 3 trials", r.calls)
+		}
+	})
+}
+
+func TestABatchThatIsToldToStopMakesRoomForAnotherTrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(c *Config) { c.HalfOpenCalls = 1 })
+		r.fail(t, 5)
+		r.weather(nil)
+		r.took = time.Minute
+		ctx, cancel := context.WithCancel(t.Context())
+		h := r.Wrap(func(msg *message.Message) ([]*message.Message, error) {
+			<-msg.Context().Done()
+			return nil, errors.New("write: broken pipe") // what clients say when stopped
+		})
+		stopped := make(chan error, 1)
+		go func() {
+			_, err := h(stage.Message(ctx, event.NewBatch(make([]event.Event, 1))))
+			stopped <- err
+		}()
+		time.Sleep(6 * time.Second)
+		r.is(t, "half_open")
+		r.took = 0
+		next := make(chan error, 1)
+		go func() { next <- r.attempt(t.Context()) }()
+		synctest.Wait()
+		if len(next) > 0 {
+			t.Fatal("a second trial went through")
+		}
+		cancel()
+		<-stopped
+		if err := <-next; err != nil {
+			t.Error(err)
+		}
+		r.is(t, "closed")
+	})
+}
+
+func TestWaitingEndsWithTheBatchsContext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(*Config) {})
+		r.fail(t, 5)
+		ctx, cancel := context.WithCancel(t.Context())
+		result := make(chan error, 1)
+		go func() { result <- r.attempt(ctx) }()
+		time.Sleep(time.Second)
+		began := time.Now()
+		cancel()
+		if err := <-result; stage.ClassOf(err) != stage.Stopped || time.Since(began) != 0 {
+			t.Errorf("got %v after %v", err, time.Since(began))
+		}
+		// Forced open, time alone does not help: only the context does.
+		r.gate.mu.Lock()
+		_ = r.gate.machine.to(r.gate.now(), forcedOpen)
+		r.gate.mu.Unlock()
+		ctx, cancel = context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := r.attempt(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("got %v", err)
+		}
+	})
+}
+
+func TestWaitingBatchesAreWokenByAChangeOfState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(*Config) {})
+		r.fail(t, 5)
+		r.weather(nil)
+		began := time.Now()
+		result := make(chan error, 1)
+		go func() { result <- r.attempt(t.Context()) }()
+		time.Sleep(time.Second)
+		r.gate.mu.Lock()
+		r.gate.machine.reset(r.gate.now())
+		r.gate.mu.Unlock()
+		if err := <-result; err != nil || time.Since(began) != time.Second {
+			t.Errorf("got %v after %v, want to pass when it is closed by hand", err, time.Since(began))
+		}
+	})
+}
+
+func TestOnOpenFailSaysWhenToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(c *Config) { c.OnOpen = "fail" })
+		r.fail(t, 5)
+		time.Sleep(2 * time.Second)
+		calls := r.calls
+		err := r.attempt(t.Context())
+		if !errors.Is(err, ErrOpen) || stage.ClassOf(err) != stage.Retryable || stage.RetryAfter(err) != 3*time.Second {
+			t.Errorf("got %v (%v), to be tried again after %v", err, stage.ClassOf(err), stage.RetryAfter(err))
+		}
+		if r.calls != calls {
+			t.Error("the sink was called although the breaker is open")
+		}
+	})
+}
+
+func TestAutomaticTurnsHalfOpenWithoutABatch(t *testing.T) {
+	for _, automatic := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			r := build(t, func(c *Config) { c.Automatic = automatic })
+			r.fail(t, 5)
+			time.Sleep(5*time.Second - 1)
+			r.is(t, "open")
+			time.Sleep(1)
+			synctest.Wait()
+			if automatic {
+				r.is(t, "half_open")
+			} else {
+				r.is(t, "open")
+			}
+		})
+	}
+}
+
+func TestCloseEndsTheTimer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(c *Config) { c.Automatic = true })
+		r.fail(t, 5)
+		began := time.Now()
+		if err := r.Close(t.Context()); err != nil || time.Since(began) != 0 {
+			t.Errorf("%v after %v", err, time.Since(began))
+		}
+	})
+}
+
+func TestWhatCountsAsFailure(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		err  error
+		kind kind
+	}{
+		{"delivered", nil, successful},
+		{"bad events", stage.Bad(errors.New("no such column")), successful},
+		{"weather", errAway, failed},
+		{"throttled", stage.Throttled(errAway, time.Second), failed},
+		{"too late", context.DeadlineExceeded, failed},
+		{"needs a person", stage.Fatal(errors.New("wrong password")), failed},
+		{"stopped", context.Canceled, ignored},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			r := build(t, func(*Config) {})
+			r.weather(c.err)
+			for range 5 {
+				_ = r.attempt(t.Context())
+			}
+			if got := r.gate.look().counts.finished[c.kind]; got != 5 {
+				t.Errorf("%s: %v, want 5 %v", c.name, r.gate.look().counts.finished, kindNames[c.kind])
+			}
+			want := "closed"
+			if c.kind == failed {
+				want = "open"
+			}
+			r.is(t, want)
+		})
+	}
+}
+
+func TestAPanicGivesThePermitBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(c *Config) { c.HalfOpenCalls = 1 })
+		r.fail(t, 5)
+		r.weather(nil)
+		h := r.Wrap(func(*message.Message) ([]*message.Message, error) { panic("bug") })
+		func() {
+			defer func() {
+				if recover() == nil {
+					t.Error("the panic is lost")
+				}
+			}()
+			_, _ = h(stage.Message(t.Context(), event.NewBatch(make([]event.Event, 1))))
+		}()
+		r.is(t, "half_open")
+		if err := r.attempt(t.Context()); err != nil {
+			t.Error(err)
+		}
+		r.is(t, "closed")
+	})
+}
+
+func TestABatchWithNothingToDeliverIsNoTrial(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(*Config) {})
+		b := event.NewBatch(make([]event.Event, 1))
+		b.Refuse(0, stage.Bad(errors.New("bad")))
+		if _, err := r.handler(stage.Message(t.Context(), b)); stage.ClassOf(err) != stage.BadEvent {
+			t.Errorf("got %v", err)
+		}
+		if n := r.Status()["buffered_calls"]; n != 0 {
+			t.Errorf("%v calls counted", n)
+		}
+	})
+}
+
+// Whatever the sink does and however many batches come, no more than the
+// trials reach a sink that is away, and in the end everything is delivered.
+func TestManyBatchesThroughAnOutage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(*Config) {})
+		r.took = 10 * time.Millisecond
+		r.weather(errAway)
+		var wg sync.WaitGroup
+		for range 16 {
+			wg.Go(func() {
+				for range 20 {
+					b := event.NewBatch(make([]event.Event, 3))
+					for b.Unsettled() > 0 {
+						if _, err := r.handler(stage.Message(t.Context(), b)); err != nil {
+							time.Sleep(time.Millisecond)
+						}
+					}
+				}
+			})
+		}
+		time.Sleep(time.Minute)
+		r.mu.Lock()
+		calls := r.calls
+		r.mu.Unlock()
+		// 16 at first, some of which fail after it opened; then 3 trials every 5 s.
+		if most := 16 + 3*12; calls > most {
+			t.Errorf("%d calls of a sink that is away for a minute, want at most %d", calls, most)
+		}
+		r.weather(nil)
+		wg.Wait()
+		r.is(t, "closed")
+	})
+}
+
+func TestLogsOneLinePerChangeOfState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(*Config) {})
+		r.weather(nil)
+		for range 20 {
+			_ = r.attempt(t.Context())
+		}
+		if r.logs.Len() > 0 {
+			t.Errorf("normal operation logs %s", r.logs.String())
+		}
+		r.fail(t, 5)
+		r.weather(nil)
+		for range 3 {
+			_ = r.attempt(t.Context())
+		}
+		lines := strings.Split(strings.TrimSpace(r.logs.String()), "\n")
+		for i, want := range []string{
+			`level=WARN msg="breaker is open" breaker=breaker was=closed open_for=5s failure_rate=50 slow_call_rate=0 calls=10`,
+			`level=INFO msg="breaker is half_open" breaker=breaker was=open`,
+			`level=INFO msg="breaker is closed" breaker=breaker was=half_open failure_rate=0`,
+		} {
+			if i >= len(lines) || !strings.Contains(lines[i], want) {
+				t.Errorf("line %d: want %s in\n%s", i+1, want, r.logs.String())
+			}
+		}
+		if len(lines) != 3 {
+			t.Errorf("%d lines, want 3", len(lines))
+		}
+	})
+}
+
+func TestMetricsUnderResilience4jsNames(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(c *Config) { c.OnOpen, c.SlowCallDuration = "fail", stage.Duration(time.Second) })
+		r.took = 2 * time.Second
+		r.weather(nil)
+		_ = r.attempt(t.Context())
+		r.took = 0
+		r.fail(t, 4)
+		_ = r.attempt(t.Context())
+		want := `
+# HELP circuit_breaker_state State of the breaker: 0 closed, 1 open, 2 half-open, 3 disabled, 4 forced open, 5 metrics only.
+# TYPE circuit_breaker_state gauge
+circuit_breaker_state{name="breaker"} 1
+# HELP resilience4j_circuitbreaker_buffered_calls Calls in the window.
+# TYPE resilience4j_circuitbreaker_buffered_calls gauge
+resilience4j_circuitbreaker_buffered_calls{kind="failed",name="breaker"} 4
+resilience4j_circuitbreaker_buffered_calls{kind="successful",name="breaker"} 1
+# HELP resilience4j_circuitbreaker_calls_seconds Calls that were let through, and the time they took.
+# TYPE resilience4j_circuitbreaker_calls_seconds summary
+resilience4j_circuitbreaker_calls_seconds_sum{kind="failed",name="breaker"} 0
+resilience4j_circuitbreaker_calls_seconds_count{kind="failed",name="breaker"} 4
+resilience4j_circuitbreaker_calls_seconds_sum{kind="ignored",name="breaker"} 0
+resilience4j_circuitbreaker_calls_seconds_count{kind="ignored",name="breaker"} 0
+resilience4j_circuitbreaker_calls_seconds_sum{kind="successful",name="breaker"} 2
+resilience4j_circuitbreaker_calls_seconds_count{kind="successful",name="breaker"} 1
+# HELP resilience4j_circuitbreaker_calls_seconds_max Longest call of the last one to two minutes.
+# TYPE resilience4j_circuitbreaker_calls_seconds_max gauge
+resilience4j_circuitbreaker_calls_seconds_max{kind="failed",name="breaker"} 0
+resilience4j_circuitbreaker_calls_seconds_max{kind="ignored",name="breaker"} 0
+resilience4j_circuitbreaker_calls_seconds_max{kind="successful",name="breaker"} 2
+# HELP resilience4j_circuitbreaker_failure_rate Failed calls of the window in percent; -1 while there are too few.
+# TYPE resilience4j_circuitbreaker_failure_rate gauge
+resilience4j_circuitbreaker_failure_rate{name="breaker"} 80
+# HELP resilience4j_circuitbreaker_not_permitted_calls_total Calls that were not let through at once.
+# TYPE resilience4j_circuitbreaker_not_permitted_calls_total counter
+resilience4j_circuitbreaker_not_permitted_calls_total{kind="not_permitted",name="breaker"} 1
+# HELP resilience4j_circuitbreaker_slow_call_rate Slow calls of the window in percent; -1 while there are too few.
+# TYPE resilience4j_circuitbreaker_slow_call_rate gauge
+resilience4j_circuitbreaker_slow_call_rate{name="breaker"} 20
+# HELP resilience4j_circuitbreaker_slow_calls Slow calls in the window.
+# TYPE resilience4j_circuitbreaker_slow_calls gauge
+resilience4j_circuitbreaker_slow_calls{kind="failed",name="breaker"} 0
+resilience4j_circuitbreaker_slow_calls{kind="successful",name="breaker"} 1
+# HELP resilience4j_circuitbreaker_state 1 for the state that the breaker is in, 0 for the others.
+# TYPE resilience4j_circuitbreaker_state gauge
+resilience4j_circuitbreaker_state{name="breaker",state="closed"} 0
+resilience4j_circuitbreaker_state{name="breaker",state="disabled"} 0
+resilience4j_circuitbreaker_state{name="breaker",state="forced_open"} 0
+resilience4j_circuitbreaker_state{name="breaker",state="half_open"} 0
+resilience4j_circuitbreaker_state{name="breaker",state="metrics_only"} 0
+resilience4j_circuitbreaker_state{name="breaker",state="open"} 1
+`
+		if err := testutil.GatherAndCompare(r.reg, strings.NewReader(want)); err != nil {
+			t.Error(err)
+		}
+		time.Sleep(3 * time.Minute)
+		if longest := r.gate.look().longest[successful]; longest != 0 {
+			t.Errorf("the longest call of the last two minutes took %v although there was none", longest)
+		}
+	})
+}
+
+func TestWindowIsANumberOfCallsOrATime(t *testing.T) {
+	for text, want := range map[string]Window{
+		"100": {Calls: 100}, " 7 ": {Calls: 7}, "10s": {Span: 10 * time.Second}, "1m30s": {Span: 90 * time.Second}, "-1": {Calls: -1},
+	} {
+		var w Window
+		if err := w.UnmarshalText([]byte(text)); err != nil || w != want {
+			t.Errorf("%q is %+v, %v", text, w, err)
+		}
+		var again Window
+		if err := again.UnmarshalText([]byte(w.String())); err != nil || again != w {
+			t.Errorf("%q printed as %q is %+v, %v", text, w, again, err)
+		}
+	}
+	var w Window
+	for _, text := range []string{"", "ten", "10 calls", "1.5"} {
+		if err := w.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), "want a number of calls such as 100, or a time such as 10s") {
+			t.Errorf("%q: %v", text, err)
+		}
+	}
+}
+
+func TestSettingsThatCannotWorkAreReported(t *testing.T) {
+	for _, c := range []struct {
+		change    func(*Config)
+		key, text string
+	}{
+		{func(c *Config) { c.FailureRate = 0 }, "failure_rate", "must be above 0% and at most 100%, got 0%"},
+		{func(c *Config) { c.FailureRate = 1.01 }, "failure_rate", "got 101%"},
+		{func(c *Config) { c.SlowCallRate = -0.5 }, "slow_call_rate", "got -50%"},
+		{func(c *Config) { c.SlowCallDuration = 0 }, "slow_call_duration", "must be above 0, got 0s"},
+		{func(c *Config) { c.Window = Window{} }, "window", "must be at least 1 call and at most 1000000, or a time such as 10s, got 0"},
+		{func(c *Config) { c.Window.Calls = 1 << 30 }, "window", "at most 1000000"},
+		{func(c *Config) { c.Window = Window{Span: 1500 * time.Millisecond} }, "window", "must be whole seconds, at least 1s and at most 12h0m0s, or a number of calls, got 1.5s"},
+		{func(c *Config) { c.Window = Window{Span: -time.Second} }, "window", "got -1s"},
+		{func(c *Config) { c.MinCalls = 0 }, "min_calls", "must be at least 1 and at most 1000000, got 0"},
+		{func(c *Config) { c.OpenFor = 0 }, "open_for", "must be at least 1ms, got 0s"},
+		{func(c *Config) { c.HalfOpenCalls = 0 }, "half_open_calls", "must be at least 1"},
+		{func(c *Config) { c.OnOpen = "panic" }, "on_open", `got "panic"`},
+	} {
+		var p stage.Problems
+		day2Config(c.change).Validate(&p)
+		if len(p.Found) != 1 || p.Found[0].Key != c.key || !strings.Contains(p.Found[0].Text, c.text) {
+			t.Errorf("got %+v, want %s: %s", p.Found, c.key, c.text)
+		}
+	}
+	var p stage.Problems
+	day2Config(func(c *Config) { c.MinCalls = 1000 }).Validate(&p)
+	if len(p.Found) > 0 {
+		t.Errorf("more min_calls than the window holds is allowed: %+v", p.Found)
+	}
+}
+
+func TestDefaultsAreResilience4js(t *testing.T) {
+	want := Config{
+		FailureRate: 0.5, SlowCallRate: 1, SlowCallDuration: stage.Duration(time.Minute), Window: Window{Calls: 100},
+		MinCalls: 100, OpenFor: stage.Duration(time.Minute), HalfOpenCalls: 10, OnOpen: "wait",
+	}
+	if got := *Stage.New().(*Config); got != want {
+		t.Errorf("defaults are %+v", got)
+	}
+}
+
+func deliver(msg *message.Message) ([]*message.Message, error) {
+	stage.BatchOf(msg).SettleOpen(event.Delivered)
+	return nil, nil
+}
+
+func TestClosedBreakerAllocatesNothing(t *testing.T) {
+	r := build(t, func(c *Config) { c.Window = Window{Span: 10 * time.Second} })
+	events := make([]event.Event, 500)
+	b := event.NewBatch(events)
+	msg, h := stage.Message(t.Context(), b), r.Wrap(deliver)
+	if n := testing.AllocsPerRun(1000, func() {
+		b.Reset(events)
+		if _, err := h(msg); err != nil {
+			t.Fatal(err)
+		}
+	}); n != 0 {
+		t.Errorf("%v allocations per batch", n)
+	}
+}
+
+// BenchmarkDecision is what a batch pays: asking, and telling the result.
+func BenchmarkDecision(b *testing.B) {
+	for name, w := range map[string]Window{"count": {Calls: 100}, "time": {Span: 10 * time.Second}} {
+		b.Run(name, func(b *testing.B) {
+			r := build(b, func(c *Config) { c.Window = w })
+			ctx := b.Context()
+			b.ReportAllocs()
+			for b.Loop() {
+				p, err := r.gate.enter(ctx, true)
+				if err != nil {
+					b.Fatal(err)
+				}
+				r.gate.leave(p, successful)
+			}
+		})
+	}
+}
