@@ -13,9 +13,8 @@ type model struct {
 	state   state
 	opened  time.Duration
 	era     int
-	trials  int // permits taken in this half-open era
-	results []result
-	shown   []result // what the rates are taken of: opened keeps the ones before
+	trials  int      // permits taken in this half-open era
+	results []result // opened keeps those of the state before
 }
 
 type result struct {
@@ -48,8 +47,8 @@ func (m *model) acquire(now time.Duration) bool {
 	}
 }
 
-// window is which results count now, and how many there must be. The era that
-// an open breaker shows is that of trials if it came from there.
+// window is which results count now, and how many there must be; trials says
+// that they are those of a half-open breaker.
 func (m *model) window(now time.Duration, trials bool) (seen []result, minimum int) {
 	switch {
 	case trials:
@@ -148,12 +147,12 @@ func TestMachineBehavesLikeItsModel(t *testing.T) {
 					t.Skip("none runs")
 				}
 				c, failed := pick(), rapid.Bool().Draw(t, "failed")
-				trials := o.state == halfOpen
+				before, trials := o.era, o.state == halfOpen
 				m.record(now, c.permit, failed)
 				if c.era == o.era {
 					o.record(now, result{now, failed, now-c.at > r.slow})
 				}
-				if o.state == opened && c.era != o.era && m.state == opened && o.opened == now {
+				if o.era != before && o.state == opened {
 					fromTrials = trials
 				}
 			},
