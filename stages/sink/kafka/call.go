@@ -1,0 +1,101 @@
+package kafka
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/engine/stage"
+	"millrace/stages/resource/kafka"
+)
+
+// call is the memory of one Write, used again by later ones.
+type call struct {
+	buf     []byte // keys, values and headers of all records
+	records []kgo.Record
+	headers []kgo.RecordHeader
+	rows    []int32 // of the records in the batch
+
+	promise func(*kgo.Record, error) // c.answered, made once
+	waiting atomic.Int64
+	done    chan struct{}
+
+	mu     sync.Mutex
+	errs   []error // by record; empty as long as none failed
+	failed int
+}
+
+func newCall() *call {
+	c := &call{done: make(chan struct{}, 1)}
+	c.promise = c.answered
+	return c
+}
+
+// since is what was appended to the buffer from start on; nil: nothing. It
+// stays valid when the buffer moves.
+func (c *call) since(start int) []byte {
+	if start == len(c.buf) {
+		return nil
+	}
+	return c.buf[start:len(c.buf):len(c.buf)]
+}
+
+// produce sends all records and waits for all answers.
+func (c *call) produce(ctx context.Context, client *kgo.Client) {
+	c.waiting.Store(int64(len(c.records)))
+	for i := range c.records {
+		client.Produce(ctx, &c.records[i], c.promise)
+	}
+	<-c.done
+}
+
+// answered is called by the client once for each record.
+func (c *call) answered(r *kgo.Record, err error) {
+	if err != nil {
+		c.fail(r, err)
+	}
+	if c.waiting.Add(-1) == 0 {
+		c.done <- struct{}{}
+	}
+}
+
+func (c *call) fail(r *kgo.Record, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.errs) == 0 {
+		c.errs = append(c.errs, make([]error, len(c.records))...)
+	}
+	c.failed++
+	for i := range c.records { // failures are rare, and an index in each record is not free
+		if r == &c.records[i] {
+			c.errs[i] = err
+			return
+		}
+	}
+}
+
+// blamesRecords says whether an answer was about a record rather than about
+// the weather.
+func (c *call) blamesRecords() bool {
+	for _, err := range c.errs {
+		if err != nil && stage.ClassOf(kafka.Classify(err)) == stage.BadEvent {
+			return true
+		}
+	}
+	return false
+}
+
+// maxKept bounds what an idle call holds on to.
+const maxKept = 8 << 20
+
+// release makes the call ready for another Write.
+func (w *writer) release(c *call) {
+	clear(c.records) // they hold contexts
+	clear(c.errs)
+	c.buf, c.records, c.headers, c.rows, c.errs, c.failed = c.buf[:0], c.records[:0], c.headers[:0], c.rows[:0], c.errs[:0], 0
+	if cap(c.buf) <= maxKept {
+		w.calls.Put(c)
+	}
+}

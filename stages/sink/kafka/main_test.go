@@ -1,0 +1,139 @@
+package kafka
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/twmb/franz-go/pkg/kfake"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+	"millrace/stages/resource/kafka"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const schemaFile = "../../../schemas/log_event.avsc"
+
+// settings are what the engine hands out, in memory.
+func settings(t testing.TB) stage.Settings {
+	return stage.Settings{
+		Pipeline: "test", Route: "route", Name: "kafka", Log: slog.New(slog.DiscardHandler), Metrics: prometheus.NewRegistry(),
+		Clock: stage.SystemClock, Mount: func(string, http.Handler) error { return nil },
+	}
+}
+
+// fake starts a broker whose faults the test decides.
+func fake(t testing.TB, opts ...kfake.Opt) *kfake.Cluster {
+	t.Helper()
+	c, err := kfake.NewCluster(append([]kfake.Opt{kfake.NumBrokers(1), kfake.DefaultNumPartitions(3)}, opts...)...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	return c
+}
+
+// clusterAt opens the resource for brokers, with a registry of its own.
+func clusterAt(t testing.TB, brokers string) *kafka.Cluster {
+	t.Helper()
+	c := kafka.Stage.New().(*kafka.Config)
+	c.Brokers, c.Registry = brokers, "embedded"
+	opened, err := c.Open(t.Context(), settings(t))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { opened.Close() })
+	return opened.(*kafka.Cluster)
+}
+
+func config(change ...func(*Config)) *Config {
+	c := Stage.New().(*Config)
+	c.Topic, c.Partitions, c.Resource = "log-events", 3, "kafka"
+	for _, f := range change {
+		f(c)
+	}
+	return c
+}
+
+func openSink(t testing.TB, cluster *kafka.Cluster, change ...func(*Config)) *writer {
+	t.Helper()
+	w, err := config(change...).Open(t.Context(), using(t, cluster))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.Close(context.Background()) })
+	return w.(*writer)
+}
+
+func using(t testing.TB, cluster *kafka.Cluster) stage.Settings {
+	s := settings(t)
+	s.Resource = func(string) (any, error) { return cluster, nil }
+	return s
+}
+
+func events(n int) []event.Event {
+	out := make([]event.Event, n)
+	for i := range out {
+		out[i] = event.Event{
+			ID: uuid.NewSHA1(uuid.NameSpaceOID, fmt.Append(nil, i)), Time: time.UnixMicro(1790000000000000 + int64(i)).UTC(), Level: event.LevelInfo,
+			Source: "payment-service", Host: "node-17", Message: fmt.Sprintf("payment %d declined after 231 ms: insufficient funds", i),
+			CorrelationID: fmt.Sprintf("correlation-%d", i%10),
+			Attributes: []event.Attribute{{Key: "thread_id", Value: event.Int(int64(i % 4))}, {Key: "instance_id", Value: event.String("generator-1")},
+				{Key: "request_id", Value: event.String("req-00042")}, {Key: "user_id", Value: event.Int(123456)}},
+		}
+	}
+	return out
+}
+
+// consume reads n records of the topic.
+func consume(t testing.TB, brokers []string, topic string, n int) []*kgo.Record {
+	t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	var out []*kgo.Record
+	for len(out) < n {
+		fetches := client.PollFetches(ctx)
+		if ctx.Err() != nil {
+			t.Fatalf("only %d of %d records are in the topic", len(out), n)
+		}
+		out = append(out, fetches.Records()...)
+	}
+	return out
+}
+
+func write(t testing.TB, file, text string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func portOf(t testing.TB, address string) int {
+	t.Helper()
+	_, text, err := net.SplitHostPort(address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	port, err := strconv.Atoi(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
