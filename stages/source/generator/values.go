@@ -157,9 +157,12 @@ func (s *Sizes) UnmarshalText(text []byte) error {
 }
 
 // MarshalText writes the sizes as a file would.
-func (s Sizes) MarshalText() ([]byte, error) {
+func (s Sizes) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String writes the sizes as a file would.
+func (s Sizes) String() string {
 	if s.min == s.max {
-		return s.min.MarshalText()
+		return s.min.String()
 	}
-	return []byte(s.min.String() + ".." + s.max.String()), nil
+	return s.min.String() + ".." + s.max.String()
 }
