@@ -187,9 +187,8 @@ func (b *builder) routes(n, root *node, start Pos) {
 			b.out.Routes = append(b.out.Routes, b.route(e))
 		}
 	}
-	if len(b.out.Routes) == len(n.entries) && !b.guess {
-		b.checkGraph()
-	}
+	b.guess = b.guess || len(b.out.Routes) < len(n.entries)
+	b.checkGraph()
 }
 
 func (b *builder) route(e entry) Route {
@@ -282,7 +281,7 @@ func (b *builder) sink(n *node, path string, at Pos, branch string) Sink {
 	s := Sink{Pos: at}
 	if n == nil || n.isNull() {
 		b.guess = true
-		b.report.add(at, path, "is missing: a route ends in a sink, such as {kafka: {topic: events}} or {route: other}")
+		b.report.add(at, path, "is missing: every route and branch ends in a sink, such as {kafka: {topic: events}} or {route: other}")
 		return s
 	}
 	e, ok := b.only(n, path, "sink")
@@ -302,6 +301,9 @@ func (b *builder) sink(n *node, path string, at Pos, branch string) Sink {
 		b.checkSwitch(e.value, below)
 	default:
 		step := b.step(e, "sink", path, branch, stage.KindSink)
+		if last := branch[strings.LastIndexByte(branch, '.')+1:]; last == e.key {
+			step.Name = branch // a branch without a name of its own: "drop", not "drop.drop"
+		}
 		s.Stage = &step
 		b.guess = b.guess || step.Stage.Name == ""
 	}
@@ -314,6 +316,8 @@ func (b *builder) branches(e entry, path string, branch func(entry, string)) {
 	case n.kind != dict && !n.isNull():
 		b.guess = true
 		b.report.add(n.pos, path, "must be a list of branches, such as [{sink: {kafka: {topic: x}}}], got %s", n.describe())
+	case len(n.entries) == 0 && b.report.mentions(path):
+		b.guess = true // there are some, but none of them can be read
 	case len(n.entries) == 0:
 		b.guess = true
 		b.report.add(e.pos, path, "needs at least one branch")
@@ -328,6 +332,11 @@ func (b *builder) branches(e entry, path string, branch func(entry, string)) {
 
 func (b *builder) broadcast(e entry, path, outer string) Branch {
 	var c branchConfig
+	if e.value.kind == dict {
+		if when := e.value.remove("when"); when != nil {
+			b.report.add(when.pos, path+".when", "only the cases of a `switch:` have conditions; a broadcast gives every event to each branch")
+		}
+	}
 	if d := b.decode(&c, e.value, path, e.pos); len(d.bad) > 0 && c.Sink == nil {
 		b.guess = true
 		return Branch{}

@@ -31,6 +31,9 @@ func (b *builder) lookup(name, noun string, pos Pos, path string, kinds ...stage
 	if noun == "sink" {
 		known = append(known, sinkWords...)
 	}
+	if len(elsewhere) > 1 { // that it can be shared as well is beside the point
+		elsewhere = slices.DeleteFunc(elsewhere, func(k stage.Kind) bool { return k == stage.KindResource })
+	}
 	switch {
 	case len(elsewhere) > 0:
 		b.report.add(pos, path, "%q is %s, not a %s", name, kindList(elsewhere), noun)

@@ -87,7 +87,7 @@ func (b *builder) checkLength(r *Route, path string) {
 // or is fed, and events do not go round.
 func (b *builder) checkGraph() {
 	fed := map[string]*Sink{} // by which end, the first one
-	known := true
+	known := !b.guess
 	for i := range b.out.Routes {
 		for end := range b.out.Routes[i].Sink.Feeds() {
 			if b.out.Route(end.Route) == nil {
@@ -104,7 +104,7 @@ func (b *builder) checkGraph() {
 		switch end := fed[r.Name]; {
 		case r.Source != nil && end != nil:
 			b.report.add(r.Pos, path, "has a source and is fed by `sink: {route: %s}` at %s; it can have only one of them", r.Name, end.Pos)
-		case r.Source == nil && end == nil && known:
+		case r.Source == nil && end == nil && known && !b.report.mentions(path):
 			b.report.add(r.Pos, path, "has no source and no route feeds it; give it `source:`, or another route `sink: {route: %s}`", r.Name)
 		}
 	}

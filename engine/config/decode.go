@@ -84,7 +84,7 @@ func (d *decoder) null(v reflect.Value, n *node, key string) {
 			return
 		}
 	}
-	d.fail(n.pos, key, "has no value; leave the key out for the default")
+	d.fail(n.pos, key, "has no value; give one, or leave the key out")
 }
 
 func (d *decoder) structure(v reflect.Value, n *node, key string) {

@@ -21,7 +21,7 @@ const (
 // and aliases of aliases.
 const (
 	maxDepth = 100
-	maxNodes = 200_000
+	maxNodes = 50_000
 )
 
 // parse reads one YAML document into a tree; nil when it is no map, which has
@@ -165,7 +165,7 @@ func (p *parser) node(y *yaml.Node, path string, depth int) *node {
 	}
 	if p.nodes++; p.nodes > maxNodes || depth > maxDepth {
 		p.full = true
-		p.report.add(pos, path, "is nested too deeply or repeats too much: at most %d levels and %d values", maxDepth, maxNodes)
+		p.report.add(pos, "", "is nested too deeply or repeats too much: at most %d levels and %d values", maxDepth, maxNodes)
 		return empty
 	}
 	if y.Kind == yaml.AliasNode {

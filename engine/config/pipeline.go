@@ -68,8 +68,8 @@ type Batch struct {
 // Step is one stage in its place.
 type Step struct {
 	// Name is `name:`, or the stage's name. In a branch it begins with the
-	// names of the branches, "errors.kafka", so that middlewares, transforms
-	// and sinks of a route all have different names.
+	// names of the branches, "errors.kafka", so that no two middlewares and
+	// transforms, and no two sinks, of a route have the same name.
 	Name   string
 	Stage  stage.Stage
 	Config any

@@ -62,12 +62,13 @@ const hidden = "[redacted]"
 // report collects problems while the layers are read and built.
 type report struct {
 	found   []Problem
-	files   map[string]int // in the order of the layers
+	known   map[Problem]bool // the same ones, so that none is said twice
+	files   map[string]int   // in the order of the layers
 	secrets map[string]bool
 }
 
 func newReport() *report {
-	return &report{files: map[string]int{}, secrets: map[string]bool{}}
+	return &report{known: map[Problem]bool{}, files: map[string]int{}, secrets: map[string]bool{}}
 }
 
 // layer gives a file its place in the order of problems.
@@ -83,9 +84,17 @@ func (r *report) add(pos Pos, path, format string, args ...any) {
 
 func (r *report) put(p Problem) {
 	p.Text = oneLine(p.Text)
-	if !slices.Contains(r.found, p) {
+	if !r.known[p] {
+		r.known[p] = true
 		r.found = append(r.found, p)
 	}
+}
+
+// mentions says whether a key or one below it has been reported.
+func (r *report) mentions(path string) bool {
+	return slices.ContainsFunc(r.found, func(p Problem) bool {
+		return p.Path == path || strings.HasPrefix(p.Path, path+".")
+	})
 }
 
 // secret remembers a text that no problem may show. A very short one is left

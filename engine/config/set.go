@@ -25,7 +25,7 @@ func (l *loader) set(setting string) {
 	// The value of a path that does not exist may be a mistyped secret, so
 	// this is the one place where the position leaves it out.
 	if why := unreachable(l.layers.tree(), keys); why != "" {
-		l.report.add(Pos{File: "--set " + path}, path, "%s", why)
+		l.report.add(Pos{File: "--set " + path}, "", "%s", why)
 		return
 	}
 	n := parseValue(l.report, file, path, value)

@@ -92,8 +92,8 @@ func shapeChain(r *report, n *node, path string) *node {
 	}
 	out := emptyAt(n.pos)
 	for _, item := range n.items {
-		e, ok := stageEntry(r, item, path)
-		if ok && isFree(r, out, e, path) {
+		e, named, ok := stageEntry(r, item, path)
+		if ok && isFree(r, out, e, named, path) {
 			out.entries = append(out.entries, e)
 		}
 	}
@@ -101,26 +101,26 @@ func shapeChain(r *report, n *node, path string) *node {
 }
 
 // stageEntry reads one entry of a list of stages: `{limiter: {…}, name: x}`.
-func stageEntry(r *report, item *node, path string) (e entry, ok bool) {
+func stageEntry(r *report, item *node, path string) (e entry, named, ok bool) {
 	if item.kind == scalar && item.tag == stringTag {
-		return entry{key: item.text, stage: item.text, pos: item.pos, value: emptyAt(item.pos)}, true
+		return entry{key: item.text, stage: item.text, pos: item.pos, value: emptyAt(item.pos)}, false, true
 	}
 	if item.kind != dict {
 		r.add(item.pos, path, "each entry must be one stage, such as {limiter: {rate: 5k/s}}, got %s", item.describe())
-		return e, false
+		return e, false, false
 	}
 	name := item.remove("name")
 	if len(item.entries) != 1 {
 		r.add(item.pos, path, "each entry must be one stage, such as {limiter: {rate: 5k/s}}, got %d keys; indent its settings below the stage", len(item.entries))
-		return e, false
+		return e, false, false
 	}
 	e = item.entries[0]
 	e.value, e.stage = body(e.value), e.key
 	if name == nil {
-		return e, true
+		return e, false, true
 	}
 	e.key = name.value.text
-	return e, goodName(r, name, path)
+	return e, true, goodName(r, name, path)
 }
 
 func goodName(r *report, name *entry, path string) bool {
@@ -132,12 +132,12 @@ func goodName(r *report, name *entry, path string) bool {
 }
 
 // isFree says whether a name is not taken yet in its list.
-func isFree(r *report, taken *node, e entry, path string) bool {
+func isFree(r *report, taken *node, e entry, named bool, path string) bool {
 	first := taken.get(e.key)
 	if first == nil {
 		return true
 	}
-	if e.key == e.stage && first.key == first.stage {
+	if !named {
 		r.add(e.pos, join(path, e.key), "is the second %s here, the first is at line %d; add `name:` beside it to tell them apart", e.key, first.pos.Line)
 	} else {
 		r.add(e.pos, join(path, e.key), "the name %q is taken at line %d", e.key, first.pos.Line)
@@ -158,8 +158,8 @@ func shapeBranches(r *report, n *node, path string) *node {
 	}
 	out := emptyAt(n.pos)
 	for _, item := range n.items {
-		e, ok := branchEntry(r, item, path)
-		if ok && isFree(r, out, e, path) {
+		e, named, ok := branchEntry(r, item, path)
+		if ok && isFree(r, out, e, named, path) {
 			out.entries = append(out.entries, e)
 		}
 	}
@@ -168,13 +168,13 @@ func shapeBranches(r *report, n *node, path string) *node {
 
 // branchEntry reads one branch: `{name: x, when: …, middleware: […], sink:
 // {…}}`, or only what would stand below its `sink:`.
-func branchEntry(r *report, item *node, path string) (e entry, ok bool) {
+func branchEntry(r *report, item *node, path string) (e entry, named, ok bool) {
 	if item.kind == scalar && item.tag == stringTag {
 		item = shapeOne(item)
 	}
 	if item.kind != dict {
 		r.add(item.pos, path, "each entry must be a branch, such as {sink: {kafka: {topic: x}}}, got %s", item.describe())
-		return e, false
+		return e, false, false
 	}
 	name := item.remove("name")
 	branch := item
@@ -191,7 +191,7 @@ func branchEntry(r *report, item *node, path string) (e entry, ok bool) {
 	if ok {
 		shapeEnd(r, branch, join(path, e.key))
 	}
-	return e, ok
+	return e, name != nil, ok
 }
 
 // branchName names a branch without `name:` after its sink: the stage, or the

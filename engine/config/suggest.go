@@ -6,10 +6,13 @@ import (
 	"strings"
 )
 
+// maxListed bounds a list of names in a sentence.
+const maxListed = 30
+
 // didYouMean ends a sentence about an unknown name: with the nearest known
 // one, or, when none is near, with all of them (what: "known keys").
 func didYouMean(got, what string, known []string) string {
-	best, distance := "", max(1, len(got)/3)+1
+	best, distance := "", (len(got)+1)/3+1
 	for _, k := range known {
 		if d := edits(strings.ToLower(got), k); d < distance {
 			best, distance = k, d
@@ -23,6 +26,9 @@ func didYouMean(got, what string, known []string) string {
 	default:
 		known = slices.Clone(known)
 		slices.Sort(known)
+		if more := len(known) - maxListed; more > 0 {
+			known = append(known[:maxListed], fmt.Sprintf("and %d more", more))
+		}
 		return "; " + what + ": " + strings.Join(known, ", ")
 	}
 }
