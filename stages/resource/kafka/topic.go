@@ -9,6 +9,8 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kgo"
+	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/engine/stage"
 )
@@ -38,13 +40,13 @@ func (c *Cluster) EnsureTopic(ctx context.Context, t Topic) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	admin := kadm.NewClient(client)
-	partitions, err := partitionsOf(ctx, admin, t.Name)
+	partitions, err := partitionsOf(ctx, client, t.Name)
 	if errors.Is(err, kerr.UnknownTopicOrPartition) {
 		err = c.createTopic(ctx, admin, t)
 		if !errors.Is(err, kerr.TopicAlreadyExists) {
 			return topicError("make", t.Name, err)
 		}
-		partitions, err = partitionsOf(ctx, admin, t.Name) // another process was faster
+		partitions, err = partitionsOf(ctx, client, t.Name) // another process was faster
 	}
 	switch {
 	case err != nil:
@@ -66,13 +68,21 @@ func topicError(what, topic string, err error) error {
 	return Classify(fmt.Errorf("kafka: %s topic %s: %w", what, topic, err))
 }
 
-func partitionsOf(ctx context.Context, admin *kadm.Client, topic string) (int, error) {
-	details, err := admin.ListTopics(ctx, topic)
+// partitionsOf asks the brokers, not the client's memory: what it remembers may
+// be older than the topic.
+func partitionsOf(ctx context.Context, client *kgo.Client, topic string) (int, error) {
+	request := kmsg.NewPtrMetadataRequest()
+	request.Topics = append(request.Topics, kmsg.NewMetadataRequestTopic())
+	request.Topics[0].Topic = &topic
+	response, err := request.RequestWith(ctx, client)
 	if err != nil {
 		return 0, err
 	}
-	d := details[topic]
-	return len(d.Partitions), d.Err
+	if len(response.Topics) != 1 {
+		return 0, kerr.UnknownTopicOrPartition
+	}
+	t := &response.Topics[0]
+	return len(t.Partitions), kerr.ErrorForCode(t.ErrorCode)
 }
 
 func (c *Cluster) createTopic(ctx context.Context, admin *kadm.Client, t Topic) error {
