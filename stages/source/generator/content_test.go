@@ -48,9 +48,9 @@ func contentHash(t *testing.T, n int64, change ...func(*Config)) string {
 func TestTheSameSeedMakesTheSameBytesOnAnyNumberOfThreads(t *testing.T) {
 	// The pinned hash holds across processes, machines and versions. A change
 	// of the template changes it: then runs before and after do not compare.
-	const want = "88503cb03832c779"
+	const want = "1b47e8d06c23028e"
 	for _, threads := range []int{1, 2, 8} {
-		if got := contentHash(t, 50_000, func(c *Config) { c.Threads = threads }); got != want {
+		if got := contentHash(t, 20_000, func(c *Config) { c.Threads = threads }); got != want {
 			t.Errorf("%d threads: content hash %s, want %s", threads, got, want)
 		}
 	}
@@ -89,7 +89,7 @@ func made(t *testing.T, n int64, c Content) []event.Event {
 }
 
 func TestServiceLogsLookReal(t *testing.T) {
-	const n = 100_000
+	const n = 40_000
 	levels, sources, messages := map[string]int{}, map[string]int{}, map[string]bool{}
 	correlations := map[string]bool{}
 	metadata := map[string]*regexp.Regexp{

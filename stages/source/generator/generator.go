@@ -42,7 +42,7 @@ var Stage = stage.Stage{Name: "generator", Kind: stage.KindSource, Files: files,
 
 // Config is what a pipeline file says about a generator.
 type Config struct {
-	// Rate is how many events are offered per time, such as 10/s, 100k/s or 2M/min; "max" means as fast as the route takes them. Default 1k/s. Events that the route could not take when they were due are handed out as soon as it can, all of them, and their latency counts from when they were due.
+	// Rate is how many events are offered, such as 10/s, 100k/s or 2M/min. Default 1k/s; "max" means as fast as the route takes them. Events that the route could not take when they were due are handed out as soon as it can, all of them, and their latency counts from when they were due.
 	Rate Rate `yaml:"rate"`
 	// Threads is how many threads make the content of large parcels together. Default 1, which makes millions of events per second. The rate is the same whatever the number, and so is the content.
 	Threads int `yaml:"threads"`

@@ -217,7 +217,7 @@ func levelMix(own Content, p *stage.Problems) map[event.Level]float64 {
 		level, err := event.ParseLevel(name)
 		switch {
 		case err != nil:
-			p.Add("content.levels", "%v", err)
+			p.Add("content.levels."+name, "%v", err)
 		case !weightOK(weights[name]):
 			p.Add("content.levels."+name, "must be a weight of at least 0, got %v", weights[name])
 		default:
@@ -241,7 +241,7 @@ func checkUse(own, c Content, used []bool, p *stage.Problems) {
 		if !weightOK(m.Weight) {
 			p.Add(at+".weight", "must be a weight of at least 0, got %v", m.Weight)
 		}
-		if len(own.Messages) > 0 && !used[i] {
+		if len(own.Messages) > 0 && m.Level != event.LevelUnset && !used[i] {
 			p.Warn(at, "is never used: its level %v has no weight in content.levels", m.Level)
 		}
 	}

@@ -16,32 +16,41 @@ import (
 )
 
 func TestOffersExactlyTheRate(t *testing.T) {
-	const span = 10 * time.Second
-	for _, rate := range []Rate{1, 10, 1000, 10_000, 100_000} {
-		for _, threads := range []int{1, 4} {
-			t.Run(fmt.Sprintf("%v on %d threads", rate, threads), func(t *testing.T) {
-				synctest.Test(t, func(t *testing.T) {
-					r := open(t, config(func(c *Config) { c.Rate, c.Threads = rate, threads }))
-					ctx, cancel := context.WithTimeout(context.Background(), span+tick/2)
-					defer cancel()
-					began, n := time.Now(), int64(0)
-					for {
-						p, err := r.Read(ctx)
-						if err != nil {
-							break
-						}
-						for i := range p.Events {
-							checkTimes(t, &p.Events[i], began, rate, n+int64(i))
-						}
-						n += int64(len(p.Events))
-						p.Done(delivered(len(p.Events)))
+	for _, c := range []struct {
+		rate    Rate
+		threads int
+		span    time.Duration
+	}{
+		{1, 1, 10 * time.Second},
+		{10, 1, 10 * time.Second},
+		{1000, 1, 10 * time.Second},
+		{1000, 8, 10 * time.Second},
+		{10_000, 1, 10 * time.Second},
+		{100_000, 1, 10 * time.Second},
+		{1_000_000, 4, 200 * time.Millisecond}, // a thousand events a tick are spread over the threads
+	} {
+		t.Run(fmt.Sprintf("%v on %d threads", c.rate, c.threads), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				r := open(t, config(func(cfg *Config) { cfg.Rate, cfg.Threads = c.rate, c.threads }))
+				ctx, cancel := context.WithTimeout(context.Background(), c.span+tick/2)
+				defer cancel()
+				began, n := time.Now(), int64(0)
+				for {
+					p, err := r.Read(ctx)
+					if err != nil {
+						break
 					}
-					if want := int64(float64(rate) * span.Seconds()); n != want {
-						t.Fatalf("%d events in %v, want %d", n, span, want)
+					for i := range p.Events {
+						checkTimes(t, &p.Events[i], began, c.rate, n+int64(i))
 					}
-				})
+					n += int64(len(p.Events))
+					p.Done(delivered(len(p.Events)))
+				}
+				if want := int64(float64(c.rate) * c.span.Seconds()); n != want {
+					t.Fatalf("%d events in %v, want %d", n, c.span, want)
+				}
 			})
-		}
+		})
 	}
 }
 
