@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -21,25 +22,27 @@ import (
 type postgresWriter struct {
 	*base
 	statements []statement
-	prepared   bool // statements are prepared once per connection; false: sent with each batch
+	careful    []statement // in their place when attributes turn out to be there already
+	prepared   bool        // statements are prepared once per connection; false: sent with each batch
 }
 
-// openPostgres makes or checks the tables, and has the server check the
-// statements.
+// openPostgres makes or checks the tables, and tries the statements with a
+// batch of nothing: the server then says what a look at the columns cannot
+// show, such as a missing right or a table without a key.
 func openPostgres(ctx context.Context, base *base) (*postgresWriter, error) {
 	pool := base.db.Postgres
 	if err := ensurePostgres(ctx, pool, base.Config); err != nil {
 		return nil, err
 	}
-	w := &postgresWriter{base: base, statements: postgresStatements(base.Config)}
+	w := &postgresWriter{
+		base: base, statements: postgresStatements(base.Config, false), careful: postgresStatements(base.Config, true),
+	}
 	mode := pool.Config().ConnConfig.DefaultQueryExecMode
 	w.prepared = mode == pgx.QueryExecModeCacheStatement || mode == pgx.QueryExecModeCacheDescribe
-	conn, err := pool.Acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	defer conn.Release()
-	return w, w.prepare(ctx, conn)
+	k := newWork()
+	k.encode(nil, false)
+	_, err := w.send(ctx, k, w.careful)
+	return w, err
 }
 
 // Close does nothing: the connections are the resource's.
@@ -51,13 +54,14 @@ func (w *postgresWriter) Write(parent context.Context, b *event.Batch) error {
 	defer cancel()
 	k := w.work.Get().(*work)
 	defer w.work.Put(k)
+	statements := w.statements
 	for {
 		k.pick(b, w.base, checkPostgres)
 		if len(k.rows) == 0 {
 			return nil
 		}
 		k.encode(b, w.AttributesTable != "")
-		inserted, err := w.send(ctx, k)
+		inserted, err := w.send(ctx, k, statements)
 		switch {
 		case err == nil:
 			w.account(b, k, inserted)
@@ -65,6 +69,8 @@ func (w *postgresWriter) Write(parent context.Context, b *event.Batch) error {
 		case isUnstorable(err) && k.refuseUnstorable(b) > 0:
 			// The rest goes on at once. Looking for bad text only now makes it
 			// free for the batches that have none.
+		case w.attributesAreThere(err) && &statements[0] != &w.careful[0]:
+			statements = w.careful
 		default:
 			return w.failed(parent, err)
 		}
@@ -92,15 +98,25 @@ func isUnstorable(err error) bool {
 	return errors.As(err, &pg) && (pg.Code == "22021" || pg.Code == "22P05")
 }
 
+// attributesAreThere recognises a conflict in the attributes table.
+func (w *postgresWriter) attributesAreThere(err error) bool {
+	var pg *pgconn.PgError
+	_, table, qualified := strings.Cut(w.AttributesTable, ".")
+	if !qualified {
+		table = w.AttributesTable
+	}
+	return errors.As(err, &pg) && pg.Code == "23505" && table != "" && pg.TableName == table
+}
+
 // send writes the encoded rows and says how many were new. When a connection
 // turns out to be dead before anything was sent, another is tried once.
-func (w *postgresWriter) send(ctx context.Context, k *work) (int, error) {
+func (w *postgresWriter) send(ctx context.Context, k *work, statements []statement) (int, error) {
 	for again := true; ; again = false {
 		conn, err := w.db.Postgres.Acquire(ctx)
 		if err != nil {
 			return 0, err
 		}
-		inserted, err := w.sendOn(ctx, conn, k)
+		inserted, err := w.sendOn(ctx, conn, k, statements)
 		if stale(err) {
 			_ = conn.Conn().Close(ctx) // its prepared statements are not what we think
 		}
@@ -118,13 +134,13 @@ func stale(err error) bool {
 	return errors.As(err, &pg) && (pg.Code[:min(2, len(pg.Code))] == "26" || pg.Code == "0A000")
 }
 
-func (w *postgresWriter) sendOn(ctx context.Context, conn *pgxpool.Conn, k *work) (int, error) {
-	if err := w.prepare(ctx, conn); err != nil {
+func (w *postgresWriter) sendOn(ctx context.Context, conn *pgxpool.Conn, k *work, statements []statement) (int, error) {
+	if err := w.prepare(ctx, conn, statements); err != nil {
 		return 0, err
 	}
 	var batch pgconn.Batch
-	for i := range w.statements {
-		s := &w.statements[i]
+	for i := range statements {
+		s := &statements[i]
 		params := k.params[:0]
 		for _, column := range s.columns {
 			params = append(params, k.arrays[column].finish(arrayTypes[column]))
@@ -142,12 +158,12 @@ var binaryFormat = []int16{pgx.BinaryFormatCode}
 
 // prepare makes the statements known on a connection; where they are already,
 // it costs a look-up.
-func (w *postgresWriter) prepare(ctx context.Context, conn *pgxpool.Conn) error {
+func (w *postgresWriter) prepare(ctx context.Context, conn *pgxpool.Conn, statements []statement) error {
 	if !w.prepared {
 		return nil
 	}
-	for i := range w.statements {
-		if _, err := conn.Conn().Prepare(ctx, w.statements[i].name, w.statements[i].sql); err != nil {
+	for i := range statements {
+		if _, err := conn.Conn().Prepare(ctx, statements[i].name, statements[i].sql); err != nil {
 			return err
 		}
 	}

@@ -57,8 +57,11 @@ func createPostgres(ctx context.Context, pool *pgxpool.Pool, t table) error {
 		if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock($1)", int64(h.Sum64())); err != nil {
 			return err
 		}
+		// Reading the catalogue's own tables makes the server look again: alone,
+		// to_regclass would answer from what it knew before the wait.
 		var there bool
-		if err := tx.QueryRow(ctx, "SELECT to_regclass($1::text) IS NOT NULL", quoted(t.name)).Scan(&there); err != nil || there {
+		err := tx.QueryRow(ctx, "SELECT count(*) > 0 FROM pg_class WHERE oid = to_regclass($1::text)", quoted(t.name)).Scan(&there)
+		if err != nil || there {
 			return err
 		}
 		if err := createSchema(ctx, tx, t.name); err != nil {
@@ -80,14 +83,14 @@ func createSchema(ctx context.Context, tx pgx.Tx, table string) error {
 	if !ok {
 		return nil
 	}
-	var there bool
-	if err := tx.QueryRow(ctx, "SELECT to_regnamespace($1::text) IS NOT NULL", quoted(schema)).Scan(&there); err != nil || there {
+	// Several tables of a new schema have several locks: this one is for all.
+	if _, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('millrace schema', 0))"); err != nil {
 		return err
 	}
-	// Several tables of a new schema have several locks.
-	_, err := tx.Exec(ctx, "SELECT pg_advisory_xact_lock(hashtextextended('millrace schema', 0))")
-	if err == nil {
-		_, err = tx.Exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoted(schema))
+	var there bool
+	err := tx.QueryRow(ctx, "SELECT count(*) > 0 FROM pg_namespace WHERE nspname = $1", schema).Scan(&there)
+	if err == nil && !there {
+		_, err = tx.Exec(ctx, "CREATE SCHEMA "+quoted(schema))
 	}
 	return err
 }

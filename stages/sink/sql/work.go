@@ -1,7 +1,9 @@
 package sql
 
 import (
+	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -26,6 +28,9 @@ func newWork() *work { return &work{at: map[uuid.UUID]int{}} }
 // pick chooses what to write of a batch's open events. Of events with the same
 // id only one goes: the last with conflict: update, else the first. Events
 // whose time the database cannot hold are refused.
+//
+// Rows go in the order of their ids: two engines that write the same events
+// cannot deadlock then, and ids that are random meet the index in order.
 func (k *work) pick(b *event.Batch, base *base, check func(*event.Event) error) {
 	k.rows, k.duplicates = k.rows[:0], 0
 	clear(k.at)
@@ -47,6 +52,14 @@ func (k *work) pick(b *event.Batch, base *base, check func(*event.Event) error) 
 				k.rows[i] = row
 			}
 		}
+	}
+	byID := func(x, y int) int { return bytes.Compare(b.Event(x).ID[:], b.Event(y).ID[:]) }
+	if slices.IsSortedFunc(k.rows, byID) {
+		return // as ids made by a clock are
+	}
+	slices.SortFunc(k.rows, byID)
+	for i, row := range k.rows {
+		k.at[b.Event(row).ID] = i
 	}
 }
 
