@@ -13,7 +13,7 @@ func newMetrics(reg prometheus.Registerer) (metrics, error) {
 		return prometheus.NewCounter(prometheus.CounterOpts{Name: name, Help: help})
 	}
 	m := metrics{
-		limited:     counter("log_events_rate_limited_total", "Events rejected or shed because they were over the limit."),
+		limited:     counter("limiter_limited_events_total", "Events rejected or shed because they were over the limit."),
 		waited:      counter("limiter_waited_events_total", "Events that passed after waiting for the limit."),
 		waitSeconds: counter("limiter_wait_seconds_total", "Time that batches spent waiting for the limit, added up."),
 	}
