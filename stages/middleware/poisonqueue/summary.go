@@ -1,0 +1,66 @@
+package poisonqueue
+
+import (
+	"log/slog"
+	"sync"
+	"time"
+
+	"millrace/engine/stage"
+)
+
+// often is the least time between two lines of the same kind: a topic full of
+// bad events must not fill the log as well.
+const often = 10 * time.Second
+
+// summary writes a line for many stored events: how many, and why the first.
+// Never what is in them.
+type summary struct {
+	log   *slog.Logger
+	clock stage.Clock
+
+	mu       sync.Mutex
+	last     time.Time // when a line about stored events was written
+	lastFull time.Time // when one about the full store was
+	count    int
+	reason   string
+	id       string
+	stage    string
+}
+
+func (s *summary) stored(r *record) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.count == 0 {
+		s.reason, s.id, s.stage = r.reason, r.id.String(), r.stage
+	}
+	s.count++
+	if now := s.clock.Now(); now.Sub(s.last) >= often {
+		s.last = now
+		s.write()
+	}
+}
+
+// flush writes about what was stored since the last line.
+func (s *summary) flush() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.write()
+}
+
+func (s *summary) write() {
+	if s.count == 0 {
+		return
+	}
+	s.log.Warn("bad events are in the poison queue", "events", s.count, "first_event_id", s.id, "first_reason", s.reason, "stage", s.stage)
+	s.count = 0
+}
+
+// full writes that the route waits for room.
+func (s *summary) full(waiting int, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if now := s.clock.Now(); now.Sub(s.lastFull) >= often {
+		s.lastFull = now
+		s.log.Error("the route waits: "+err.Error(), "events", waiting)
+	}
+}
