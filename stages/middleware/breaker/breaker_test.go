@@ -42,7 +42,6 @@ type rig struct {
 	took    time.Duration
 	calls   int
 	running int
-	most    int // calls at the same time
 }
 
 var errAway = errors.New("dial tcp: connection refused")
@@ -72,7 +71,6 @@ func (r *rig) sink(msg *message.Message) ([]*message.Message, error) {
 	r.mu.Lock()
 	r.calls++
 	r.running++
-	r.most = max(r.most, r.running)
 	err, took := r.err, r.took
 	r.mu.Unlock()
 	defer func() {
@@ -94,6 +92,13 @@ func (r *rig) sink(msg *message.Message) ([]*message.Message, error) {
 		b.FailOpen(err)
 	}
 	return nil, stage.Result(b, err)
+}
+
+// seen is how often the sink was called, and how many calls run now.
+func (r *rig) seen() (calls, running int) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.calls, r.running
 }
 
 func (r *rig) weather(err error) {
@@ -153,7 +158,7 @@ func TestHalfOpenLetsItsTrialsThroughAndTheOthersAfterTheVerdict(t *testing.T) {
 		r.fail(t, 5)
 		r.weather(nil)
 		r.took = time.Second
-		before, began := r.calls, time.Now()
+		before, began := r.calls, time.Now() // nothing runs yet
 		var wg sync.WaitGroup
 		for range 8 {
 			wg.Go(func() {
@@ -164,8 +169,8 @@ func TestHalfOpenLetsItsTrialsThroughAndTheOthersAfterTheVerdict(t *testing.T) {
 		}
 		time.Sleep(5*time.Second + time.Millisecond)
 		synctest.Wait()
-		if trials := r.calls - before; trials != 3 || r.running != 3 {
-			t.Errorf("%d trials went through, want 3", trials)
+		if calls, running := r.seen(); calls-before != 3 || running != 3 {
+			t.Errorf("%d trials went through, want 3", calls-before)
 		}
 		r.is(t, "half_open")
 		wg.Wait()
@@ -410,9 +415,7 @@ func TestManyBatchesThroughAnOutage(t *testing.T) {
 			})
 		}
 		time.Sleep(time.Minute)
-		r.mu.Lock()
-		calls := r.calls
-		r.mu.Unlock()
+		calls, _ := r.seen()
 		// 16 at first, some of which fail after it opened; then 3 trials every 5 s.
 		if most := 16 + 3*12; calls > most {
 			t.Errorf("%d calls of a sink that is away for a minute, want at most %d", calls, most)
@@ -535,6 +538,25 @@ func TestWindowIsANumberOfCallsOrATime(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 		}
 	}
+}
+
+func FuzzWindow(f *testing.F) {
+	for _, text := range []string{"100", "10s", "0", "-3", "0s", "1.5d", "9999999999999999999", "1h-2m", " 5 "} {
+		f.Add(text)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		var w, again Window
+		if w.UnmarshalText([]byte(text)) != nil {
+			return
+		}
+		if err := again.UnmarshalText([]byte(w.String())); err != nil || again != w {
+			t.Errorf("%q is %+v, which is printed as %q and read as %+v, %v", text, w, w, again, err)
+		}
+		var p stage.Problems
+		if w.validate(&p); len(p.Found) == 0 && w.tally(0).totals(0) != (totals{}) {
+			t.Errorf("%q begins with results", text)
+		}
+	})
 }
 
 func TestSettingsThatCannotWorkAreReported(t *testing.T) {
