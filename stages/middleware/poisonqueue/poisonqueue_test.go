@@ -350,17 +350,25 @@ func TestRoutesDoNotFillEachOthersQueue(t *testing.T) {
 	}
 }
 
+// gaveUp is an error as a stage makes it that gives up on weather.
+type gaveUp struct{ error }
+
+func (gaveUp) PoisonClass() string { return "exhausted" }
+
 func TestGivingUpOnWeatherIsAClassOfItsOwn(t *testing.T) {
 	q, db := openLocalQueue(t, 10)
 	b := batch(1)
 	b.Fail(0, errors.New("timeout"))
-	if err := run(context.Background(), q, b, refuse(errors.New("timeout"), 0)); err != nil {
+	if err := run(context.Background(), q, b, refuse(stage.Bad(fmt.Errorf("3 attempts: %w", gaveUp{errors.New("timeout")})), 0)); err != nil {
 		t.Fatal(err)
 	}
 	var class string
 	var attempts int
 	if err := db.QueryRow("SELECT class, attempts FROM poison_queue").Scan(&class, &attempts); err != nil || class != "exhausted" || attempts != 2 {
 		t.Errorf("got %s after %d attempts, %v", class, attempts, err)
+	}
+	if got := testutil.ToFloat64(q.counted.WithLabelValues("exhausted")); got != 1 {
+		t.Errorf("counted %v", got)
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"github.com/google/uuid"
 
 	"millrace/engine/event"
-	"millrace/engine/stage"
 	"millrace/stages/internal/eventjson"
 )
 
@@ -45,11 +44,16 @@ const (
 	formEvent    = "event"    // made in the pipeline, so there are none: the event as JSON
 )
 
-// The classes of an error.
-const (
-	classBad       = "bad_event" // the event is to blame
-	classExhausted = "exhausted" // a stage that was told so gave up on bad weather
+// Errors of refused events may say two things more, by their methods: which
+// stage refused it, and of which class it is when the event itself is not to
+// blame (a stage that was told to give up on bad weather says "exhausted").
+type (
+	staged  interface{ Stage() string }
+	classed interface{ PoisonClass() string }
 )
+
+// classBad is the class of errors that do not name one.
+const classBad = "bad_event"
 
 // maxReason bounds the reason, which can be as long as an error of a database.
 const maxReason = 1 << 10
@@ -94,11 +98,11 @@ func (r *record) blame(b *event.Batch, row int) {
 	r.attempts, r.first = b.Failures(row)
 	r.reason, r.errorType = bounded(err.Error(), maxReason), fmt.Sprintf("%T", root(err))
 	r.class = classBad
-	var at interface{ Stage() string }
-	if errors.As(err, &at) {
+	if at, ok := errors.AsType[staged](err); ok {
 		r.stage = at.Stage()
-	} else if stage.ClassOf(err) == stage.Retryable && r.attempts > 1 {
-		r.class = classExhausted
+	}
+	if of, ok := errors.AsType[classed](err); ok {
+		r.class = of.PoisonClass()
 	}
 }
 
