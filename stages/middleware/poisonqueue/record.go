@@ -48,8 +48,14 @@ const (
 // stage refused it, and of which class it is when the event itself is not to
 // blame (a stage that was told to give up on bad weather says "exhausted").
 type (
-	staged  interface{ Stage() string }
-	classed interface{ PoisonClass() string }
+	staged interface {
+		error
+		Stage() string
+	}
+	classed interface {
+		error
+		PoisonClass() string
+	}
 )
 
 // classBad is the class of errors that do not name one.
