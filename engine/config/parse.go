@@ -18,8 +18,9 @@ const (
 )
 
 // maxDepth and maxNodes bound what a small file can become through nesting
-// and aliases of aliases.
+// and aliases of aliases; maxKey, what a problem repeats.
 const (
+	maxKey   = 200
 	maxDepth = 100
 	maxNodes = 50_000
 )
@@ -224,6 +225,8 @@ func (p *parser) keyIsFine(key *yaml.Node, pos Pos, path string) bool {
 		p.report.add(pos, path, "merge keys (<<) are not supported: use an alias for the whole value, or an overlay")
 	case key.Value == "" || key.ShortTag() == nullTag:
 		p.report.add(pos, path, "a key must not be empty")
+	case len(key.Value) > maxKey:
+		p.report.add(pos, path, "a key must be at most %d bytes long, got %d", maxKey, len(key.Value))
 	case strings.ContainsFunc(key.Value, func(r rune) bool { return r < ' ' || r == 0x7f }):
 		p.report.add(pos, path, "a key must not hold control characters, got %q", key.Value)
 	default:

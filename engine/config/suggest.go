@@ -6,14 +6,18 @@ import (
 	"strings"
 )
 
-// maxListed bounds a list of names in a sentence.
-const maxListed = 30
+// maxListed bounds a list of names in a sentence, maxCompared the work of
+// finding the nearest.
+const (
+	maxListed   = 30
+	maxCompared = 1000
+)
 
 // didYouMean ends a sentence about an unknown name: with the nearest known
 // one, or, when none is near, with all of them (what: "known keys").
 func didYouMean(got, what string, known []string) string {
 	best, distance := "", (len(got)+1)/3+1
-	for _, k := range known {
+	for _, k := range known[:min(len(known), maxCompared)] {
 		if d := edits(strings.ToLower(got), k); d < distance {
 			best, distance = k, d
 		}

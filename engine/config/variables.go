@@ -25,12 +25,17 @@ type expansion struct {
 	secret   bool      // from a file: not to be shown
 	defaults []Default // defaults that were used
 	problem  string
+	depth    int // of defaults in defaults
 }
 
 var variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
-// maxSecret bounds what ${file:…} reads.
-const maxSecret = 1 << 20
+// maxSecret bounds what ${file:…} reads, maxDefaults how deep
+// ${A:-${B:-default}} may go.
+const (
+	maxSecret   = 1 << 20
+	maxDefaults = 10
+)
 
 // expand returns the text with its variables.
 func (x *expansion) expand(text string) string {
@@ -92,7 +97,12 @@ func (x *expansion) variable(inside string) string {
 		x.problem = fmt.Sprintf("the variable %s is not set; set it, or give a default: ${%s:-default}", name, name)
 		return ""
 	}
+	if x.depth++; x.depth > maxDefaults {
+		x.problem = fmt.Sprintf("more than %d defaults stand within each other", maxDefaults)
+		return ""
+	}
 	value = x.expand(fallback)
+	x.depth--
 	x.defaults = append(x.defaults, Default{Pos: x.pos, Path: x.path, Variable: name, Value: value})
 	return value
 }
