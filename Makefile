@@ -1,0 +1,38 @@
+# Everything there is to do here; `make` lists it.
+GO       ?= go
+SERVICES := deploy/local/services.sh
+# Pinned, so that a new release does not fail an old commit.
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.DEFAULT_GOAL := help
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## build bin/engine
+	$(GO) build -o bin/engine ./engine/cmd/engine
+
+run: build ## run pipelines/day2.yaml with nothing else installed; ctrl-C ends it
+	bin/engine run pipelines/day2.yaml
+
+test: ## all tests that need only Go, with the race detector
+	$(GO) test -race -shuffle=on ./...
+
+test-real: ## tests against real Kafka, PostgreSQL and Redis (after services-up)
+	. .services/env && $(GO) test -race -shuffle=on -tags real -p 1 -timeout 30m ./...
+
+lint: ## gofmt, go vet, staticcheck
+	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt: $$files"; exit 1; }
+	$(GO) vet ./... && $(GO) vet -tags real ./...
+	$(GO) run $(STATICCHECK) ./...
+
+bench: ## benchmarks beside the code, with allocations
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+services-up: ## install and start real Kafka, PostgreSQL and Redis, without Docker
+	$(SERVICES) up
+
+services-down: ## stop them
+	$(SERVICES) down
+
+.PHONY: help build run test test-real lint bench services-up services-down

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Real Kafka, PostgreSQL and Redis on this machine: services.sh up|down|clean
+# `up` writes .services/env, which points a pipeline at them.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+up() {
+  for s in kafka postgres redis; do "$here/$s.sh" start; done
+  cat >"$home/env" <<END
+export KAFKA_BROKERS=127.0.0.1:$kafka_port
+export DATABASE_URL='postgres://millrace:millrace@127.0.0.1:$postgres_port/postgres?sslmode=disable'
+export REDIS_URL=redis://127.0.0.1:$redis_port/0
+END
+  say "ready; to use them: . .services/env"
+}
+
+down() { for s in kafka postgres redis; do "$here/$s.sh" stop; done; }
+
+case "${1:-}" in
+  up) up ;;
+  down) down ;;
+  clean) down; rm -rf "$home" ;;
+  *) die "usage: services.sh up|down|clean" ;;
+esac
