@@ -19,7 +19,9 @@ var files embed.FS
 var Stage = stage.Stage{Name: "drop", Kind: stage.KindSink, Files: files, New: func() any { return &Config{} }}
 
 // Config is what a pipeline file says about a drop: nothing.
-type Config struct{}
+type Config struct {
+	_ byte // all pointers to an empty struct are the same, and each New is a Config of its own
+}
 
 // Explain warns of what delivered means here.
 func (c *Config) Explain() stage.Explanation {
