@@ -164,7 +164,9 @@ type Prober interface {
 // /api/v1/routes. Keys are lower_snake_case, values numbers, strings or
 // booleans. Called from any goroutine, often; must be quick.
 //
-// Known keys: "rate" (offered events/s), "lag" (events), "state" (a breaker's).
+// Known keys: "offered" and "rate" (events/s a source should and does bring,
+// float64), "lag" (events that wait at the source, int64), "lost" (events that
+// were gone before they could be read, int64), "state" (a breaker's, string).
 type Statuser interface {
 	Status() map[string]any
 }
