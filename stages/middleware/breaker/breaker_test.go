@@ -229,10 +229,11 @@ func TestABatchThatIsToldToStopMakesRoomForAnotherTrial(t *testing.T) {
 		if len(next) > 0 {
 			t.Fatal("a second trial went through")
 		}
+		began := time.Now()
 		cancel()
 		<-stopped
-		if err := <-next; err != nil {
-			t.Error(err)
+		if err := <-next; err != nil || time.Since(began) != 0 {
+			t.Errorf("the next trial: %v after %v", err, time.Since(began))
 		}
 		r.is(t, "closed")
 	})

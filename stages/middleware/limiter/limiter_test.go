@@ -289,6 +289,27 @@ func TestWaitingBatchesGoInOrderOfArrival(t *testing.T) {
 	})
 }
 
+func TestASmallBatchDoesNotOvertakeALargeOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		l := open(t, config(func(c *Config) { c.Algorithm, c.Burst = tokenBucket, 100 }))
+		s := newSink()
+		h := l.Wrap(s.handle)
+		var wg sync.WaitGroup
+		for _, n := range []int{100, 50, 10} {
+			wg.Go(func() {
+				if err := run(t.Context(), h, batchOf(n)); err != nil {
+					t.Error(err)
+				}
+			})
+			time.Sleep(300 * time.Millisecond) // 30 tokens: enough for 10 events, not for 50
+		}
+		wg.Wait()
+		if !slices.Equal(s.views, []int{100, 50, 10}) {
+			t.Errorf("batches went on as %v", s.views)
+		}
+	})
+}
+
 // Over any saturated run the limiter stays within 0.1 % below its limit and
 // never above it, in any window, whatever the batches.
 func TestSaturatedRateIsTheLimit(t *testing.T) {

@@ -231,6 +231,9 @@ func TestPoisonWhenAskedFor(t *testing.T) {
 		if why := b.Err(2); why == nil || why.Error() != "not delivered in 4 attempts: row 2: dial tcp: connection refused" {
 			t.Errorf("reason: %v", why)
 		}
+		if class := stage.ClassOf(b.Err(2)); class != stage.BadEvent {
+			t.Errorf("the event's own error is %v", class)
+		}
 		if b.Count(event.Delivered) != 1 || b.Count(event.Refused) != 2 {
 			t.Errorf("%d delivered, %d refused", b.Count(event.Delivered), b.Count(event.Refused))
 		}
