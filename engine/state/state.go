@@ -126,9 +126,10 @@ func prepare(ctx context.Context, db *sql.DB) error {
 
 // Entry is one thing kept in a state directory.
 type Entry struct {
-	Name string // file path below the directory, or "state.db: table"
-	Size int64  // bytes of a file
-	Rows int64  // rows of a table
+	Name  string // file path below the directory, or "state.db: table"
+	Table bool
+	Size  int64 // bytes of a file
+	Rows  int64 // rows of a table
 }
 
 // List says what a state directory holds. It takes no lock, so it can be read
@@ -190,7 +191,7 @@ func listTables(ctx context.Context, file string) (entries []Entry, err error) {
 		return nil, err
 	}
 	for _, name := range names {
-		e := Entry{Name: dbName + ": " + name}
+		e := Entry{Name: dbName + ": " + name, Table: true}
 		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM "`+strings.ReplaceAll(name, `"`, `""`)+`"`).Scan(&e.Rows); err != nil {
 			return nil, err
 		}

@@ -1,0 +1,162 @@
+// Package cli is the command line of Millrace: everything `engine` can do.
+//
+// A program of one's own is the same with more stages:
+//
+//	func main() { cli.Main(append(stages.All(), mine.Stage)...) }
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime/debug"
+
+	"github.com/alecthomas/kong"
+
+	"millrace/engine"
+	"millrace/engine/config"
+	"millrace/engine/stage"
+)
+
+// Exit codes.
+const (
+	ExitOK          = 0
+	ExitFailure     = 1 // something failed while running, or the books do not balance
+	ExitUsage       = 2 // the pipeline file or the command line is wrong
+	ExitUnreachable = 3 // a dependency cannot be reached
+	ExitNotDrained  = 4 // time was up before everything was settled
+)
+
+// Main runs the command line with the stages a pipeline file may name, and
+// exits.
+func Main(catalogue ...stage.Stage) {
+	os.Exit(Run(catalogue, os.Args[1:], os.Stdout, os.Stderr))
+}
+
+// Run runs one command and returns its exit code.
+func Run(catalogue []stage.Stage, args []string, stdout, stderr io.Writer) int {
+	var grammar commands
+	exit := -1
+	parser, err := kong.New(&grammar,
+		kong.Name("engine"),
+		kong.Description("Pipelines for logs and events: one YAML file says where events come from, what happens around them, and where they go."),
+		kong.Writers(stdout, stderr),
+		kong.Exit(func(code int) { exit = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+		kong.UsageOnError(),
+	)
+	if err != nil {
+		panic(err) // the grammar is fixed: a bug
+	}
+	if len(args) == 0 {
+		args = []string{"--help"}
+	}
+	ctx, err := parser.Parse(args)
+	if exit >= 0 { // --help was asked for and answered
+		return exit
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "engine: %v\nrun `engine --help` for the commands\n", err)
+		return ExitUsage
+	}
+	err = ctx.Run(&program{catalogue: catalogue, out: stdout, err: stderr})
+	return report(stderr, err)
+}
+
+// commands is the grammar of the command line.
+type commands struct {
+	Run      runCommand      `cmd:"" help:"Run a pipeline until it ends, or until ctrl-C, and print its books."`
+	Validate validateCommand `cmd:"" help:"Check a pipeline file, all problems at once; the network is not touched."`
+	Explain  explainCommand  `cmd:"" help:"Say what each route guarantees, and what happens when something fails."`
+	Graph    graphCommand    `cmd:"" help:"Draw a pipeline, as text or for Mermaid."`
+	List     listCommand     `cmd:"" help:"List the stages that a pipeline file can name."`
+	Help     helpCommand     `cmd:"" help:"Explain a stage: its keys, defaults and an example."`
+	Broker   brokerCommand   `cmd:"" help:"Run the embedded broker and schema registry for several processes."`
+	State    stateCommand    `cmd:"" help:"Look into a state directory."`
+	Version  versionCommand  `cmd:"" help:"Print the version."`
+}
+
+// program is what every command needs.
+type program struct {
+	catalogue []stage.Stage
+	out, err  io.Writer
+}
+
+// pipelineFlags are those of every command that reads a pipeline file.
+type pipelineFlags struct {
+	File string   `arg:"" help:"The pipeline file."`
+	Set  []string `placeholder:"KEY=VALUE" help:"Set one value, such as routes.generate.source.generator.rate=5k/s. Repeatable." sep:"none"`
+	With []string `placeholder:"FILE" help:"Lay another file over it. Repeatable." sep:"none"`
+}
+
+// load reads and checks the file, and prints its warnings.
+func (f *pipelineFlags) load(p *program) (*config.Pipeline, error) {
+	pipeline, err := config.Load(p.catalogue, f.File, config.Options{Overlays: f.With, Set: f.Set})
+	if err != nil {
+		return nil, &codeError{ExitUsage, err}
+	}
+	for _, w := range pipeline.Warnings {
+		fmt.Fprintln(p.err, w)
+	}
+	return pipeline, nil
+}
+
+// codeError is an error with the exit code it leads to.
+type codeError struct {
+	code int
+	err  error
+}
+
+func (e *codeError) Error() string { return e.err.Error() }
+func (e *codeError) Unwrap() error { return e.err }
+
+// report prints an error and says with which code to exit.
+func report(stderr io.Writer, err error) int {
+	if err == nil {
+		return ExitOK
+	}
+	fmt.Fprintln(stderr, err)
+	var code *codeError
+	var parked *engine.ParkedError
+	var cut *engine.NotDrainedError
+	switch {
+	case errors.As(err, &code):
+		return code.code
+	case errors.As(err, &parked):
+		return ExitFailure
+	case errors.As(err, &cut):
+		return ExitNotDrained
+	default:
+		return ExitFailure
+	}
+}
+
+type versionCommand struct{}
+
+// Run prints the version.
+func (versionCommand) Run(p *program) error {
+	fmt.Fprintf(p.out, "millrace %s\n", version())
+	return nil
+}
+
+// release is set when a release is built.
+var release = ""
+
+// version is the release, or what is known of the commit.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if release != "" || !ok {
+		return release
+	}
+	v, modified := "development", ""
+	for _, s := range info.Settings {
+		switch {
+		case s.Key == "vcs.revision" && len(s.Value) >= 12:
+			v = s.Value[:12]
+		case s.Key == "vcs.modified" && s.Value == "true":
+			modified = " (modified)"
+		}
+	}
+	return fmt.Sprintf("%s%s %s", v, modified, info.GoVersion)
+}

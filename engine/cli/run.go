@@ -1,0 +1,242 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"millrace/engine"
+	"millrace/engine/config"
+	"millrace/engine/control"
+)
+
+type runCommand struct {
+	pipelineFlags
+	For            time.Duration `placeholder:"30s" help:"Stop after this time, and drain."`
+	Verify         bool          `help:"Fail when the books do not balance, or events were lost at the source."`
+	Report         string        `placeholder:"FILE" help:"Write the books and latencies as JSON; - is standard output."`
+	RequireHealthy bool          `help:"Do not start while a dependency is away."`
+	LogLevel       string        `enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error."`
+}
+
+// Run runs a pipeline.
+func (c *runCommand) Run(p *program) error {
+	pipeline, err := c.load(p)
+	if err != nil {
+		return err
+	}
+	screen := newScreen(p.err)
+	log := newLogger(screen, screen.terminal, c.LogLevel)
+	listener, err := listen(pipeline.Listen)
+	if err != nil {
+		return err
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	e, err := engine.New(ctx, pipeline, log)
+	if err != nil {
+		return errors.Join(err, listener.Close())
+	}
+	if c.RequireHealthy {
+		if err := healthy(ctx, e); err != nil {
+			return errors.Join(err, e.Close(), listener.Close())
+		}
+	}
+	server := serve(e, listener)
+	log.Info("running", "pipeline", pipeline.Name, "routes", len(pipeline.Routes), "listen", "http://"+listener.Addr().String())
+	release := c.stopOn(e, stop)
+	live := watch(e, screen, log)
+	err = e.Run(ctx)
+	live.end()
+	release()
+	if serr := server.Close(); serr != nil {
+		log.Warn("closing the HTTP server", "error", serr)
+	}
+	return errors.Join(err, c.account(p, e))
+}
+
+// stopOn stops the run after --for, and on signals: the first drains, the
+// second gives up draining.
+func (c *runCommand) stopOn(e *engine.Engine, stop func()) (release func()) {
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	var enough <-chan time.Time
+	if c.For > 0 {
+		enough = time.After(c.For)
+	}
+	done := make(chan struct{})
+	go func() {
+		stopping := false
+		for {
+			select {
+			case <-signals:
+				if stopping {
+					e.Abort()
+				}
+			case <-enough:
+			case <-done:
+				return
+			}
+			stopping = true
+			stop()
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(done)
+	}
+}
+
+// account prints the books and writes the report.
+func (c *runCommand) account(p *program, e *engine.Engine) error {
+	report := e.Report()
+	printBooks(p.out, e, report)
+	var errs []error
+	if c.Report != "" {
+		errs = append(errs, writeReport(c.Report, p.out, report))
+	}
+	if c.Verify {
+		errs = append(errs, verify(e))
+	}
+	return errors.Join(errs...)
+}
+
+// verify checks what a run has to show at its end. That the books balance the
+// run itself has checked.
+func verify(e *engine.Engine) error {
+	var errs []error
+	for _, s := range e.Status() {
+		if s.Page.Lost > 0 {
+			errs = append(errs, fmt.Errorf("verify: route %s: %d events were gone at the source before they could be read", s.Name, s.Page.Lost))
+		}
+		if s.Page.InFlight > 0 {
+			errs = append(errs, fmt.Errorf("verify: route %s: %d events are still in flight", s.Name, s.Page.InFlight))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func writeReport(name string, stdout io.Writer, r engine.Report) error {
+	text, err := json.MarshalIndent(r, "", "  ")
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	text = append(text, '\n')
+	if name == "-" {
+		_, err = stdout.Write(text)
+	} else {
+		err = os.WriteFile(name, text, 0o644)
+	}
+	if err != nil {
+		return fmt.Errorf("report: %w", err)
+	}
+	return nil
+}
+
+func listen(address string) (net.Listener, error) {
+	l, err := net.Listen("tcp", address)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, fmt.Errorf("listen: %s is in use, perhaps by another engine; give this one another `listen:` (--set listen=127.0.0.1:0 takes any free port)", address)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
+	return l, nil
+}
+
+// serve answers on the listener until the server is closed.
+func serve(e *engine.Engine, l net.Listener) *http.Server {
+	s := &http.Server{
+		Handler:           control.Handler(e, version()),
+		ReadHeaderTimeout: 5 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+	}
+	go func() { _ = s.Serve(l) }() // ends with ErrServerClosed
+	return s
+}
+
+// healthy probes the resources once.
+func healthy(ctx context.Context, e *engine.Engine) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	var errs []error
+	for _, c := range e.Probe(ctx) {
+		if c.Err != nil {
+			errs = append(errs, fmt.Errorf("%s %s is away: %w", c.Kind, c.Name, c.Err))
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return &codeError{ExitUnreachable, err}
+	}
+	return nil
+}
+
+// probeTimeout bounds a check of all dependencies.
+const probeTimeout = 5 * time.Second
+
+type validateCommand struct {
+	pipelineFlags
+	Connect bool `help:"Also connect to each dependency, once."`
+}
+
+// Run checks a pipeline file.
+func (c *validateCommand) Run(p *program) error {
+	pipeline, err := c.load(p)
+	if err != nil {
+		return err
+	}
+	stages := 0
+	for i := range pipeline.Routes {
+		for range pipeline.Routes[i].Steps() {
+			stages++
+		}
+	}
+	fmt.Fprintf(p.out, "%s: ok (%s, %s)\n", c.File, count(len(pipeline.Routes), "route"), count(stages, "stage"))
+	if !c.Connect {
+		return nil
+	}
+	return connect(p, pipeline)
+}
+
+// connect opens the resources beside a scratch state directory, so that a
+// running engine is not disturbed and nothing is left behind, and probes them.
+func connect(p *program, pipeline *config.Pipeline) error {
+	scratch, err := os.MkdirTemp("", "millrace-validate-")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.RemoveAll(scratch) }()
+	probed := *pipeline
+	probed.State = scratch
+	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
+	defer cancel()
+	e, err := engine.New(ctx, &probed, newLogger(p.err, false, "error"))
+	if err != nil {
+		return err
+	}
+	defer func() { _ = e.Close() }()
+	for _, c := range e.Probe(ctx) {
+		word := "ok"
+		if c.Err != nil {
+			word = "away"
+		}
+		fmt.Fprintf(p.out, "%s %s: %s (%s)\n", c.Kind, c.Name, word, c.Took.Round(100*time.Microsecond))
+	}
+	return healthy(ctx, e)
+}
+
+func count(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}

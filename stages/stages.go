@@ -1,0 +1,46 @@
+// Package stages is the catalogue: everything a pipeline file can name. A
+// stage is added by one folder and one line here, and removed by deleting
+// them.
+package stages
+
+import (
+	"millrace/engine/stage"
+	"millrace/stages/middleware/breaker"
+	"millrace/stages/middleware/limiter"
+	"millrace/stages/middleware/poisonqueue"
+	"millrace/stages/middleware/retry"
+	kafkaresource "millrace/stages/resource/kafka"
+	sqlresource "millrace/stages/resource/sql"
+	"millrace/stages/sink/drop"
+	kafkasink "millrace/stages/sink/kafka"
+	sqlsink "millrace/stages/sink/sql"
+	"millrace/stages/sink/stdout"
+	"millrace/stages/source/generator"
+	kafkasource "millrace/stages/source/kafka"
+	"millrace/stages/transform/enrich"
+	"millrace/stages/transform/filter"
+)
+
+// All lists the stages in flow order.
+func All() []stage.Stage {
+	return []stage.Stage{
+		kafkaresource.Stage,
+		sqlresource.Stage,
+
+		generator.Stage,
+		kafkasource.Stage,
+
+		limiter.Stage,
+		breaker.Stage,
+		retry.Stage,
+		poisonqueue.Stage,
+
+		enrich.Stage,
+		filter.Stage,
+
+		kafkasink.Stage,
+		sqlsink.Stage,
+		stdout.Stage,
+		drop.Stage,
+	}
+}
