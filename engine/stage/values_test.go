@@ -113,6 +113,21 @@ func TestMarshalledValuesReadBackExactly(t *testing.T) {
 	})
 }
 
+func TestMarshalledValuesAreFitForAFile(t *testing.T) {
+	for _, c := range []struct {
+		value encoding.TextMarshaler
+		want  string
+	}{
+		{stage.Rate(1500), "1.5k/s"}, {stage.Rate(2e6), "2M/s"}, {stage.Rate(1234567), "1234567/s"},
+		{stage.Percent(0.07), "7%"}, {stage.Percent(0.5), "50%"},
+		{stage.Size(3 << 20), "3MiB"}, {stage.Duration(90 * time.Second), "1m30s"},
+	} {
+		if text, err := c.value.MarshalText(); err != nil || string(text) != c.want {
+			t.Errorf("%T is written as %q (%v), want %q", c.value, text, err, c.want)
+		}
+	}
+}
+
 // text is a value that reads and prints itself.
 type text[T any] interface {
 	*T
