@@ -35,6 +35,9 @@ func (c *Codec) compileWriter(root *avro.SchemaNode) error {
 
 func compileStep(f *avro.SchemaField, p place) (step, error) {
 	s := step{place: p, name: f.Name}
+	if p >= inSource {
+		s.offset = offsets[p]
+	}
 	if f.Type.Type == "union" {
 		s.union = true
 		if i := branch(&f.Type, func(b *avro.SchemaNode) bool { return b.Type == "null" }); i >= 0 {

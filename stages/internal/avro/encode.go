@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"time"
+	"unsafe"
 
 	"github.com/google/uuid"
 
@@ -36,6 +37,7 @@ const (
 type step struct {
 	op       op
 	place    place
+	offset   uintptr // opText: of the string in an Event
 	union    bool
 	some     byte
 	nullable bool
@@ -52,7 +54,15 @@ func (c *Codec) append(buf []byte, e *event.Event) ([]byte, error) {
 		s := &c.steps[i]
 		switch s.op {
 		case opText:
-			buf = s.appendText(buf, *text(e, s.place))
+			text := *(*string)(unsafe.Add(unsafe.Pointer(e), s.offset))
+			if s.union {
+				if text == "" && s.nullable {
+					buf = append(buf, s.null)
+					continue
+				}
+				buf = append(buf, s.some)
+			}
+			buf = appendString(buf, text)
 		case opConst:
 			buf = append(buf, s.constant...)
 		case opMap:
@@ -80,16 +90,6 @@ func (c *Codec) append(buf []byte, e *event.Event) ([]byte, error) {
 		}
 	}
 	return buf, nil
-}
-
-func (s *step) appendText(buf []byte, text string) []byte {
-	if s.union {
-		if text == "" && s.nullable {
-			return append(buf, s.null)
-		}
-		buf = append(buf, s.some)
-	}
-	return appendString(buf, text)
 }
 
 // appendOther writes ids, times and levels in words.
@@ -269,8 +269,11 @@ func number(v event.Value) float64 {
 }
 
 func appendString(buf []byte, s string) []byte {
-	if len(s) < 64 { // the usual: its length is one byte
-		return append(append(buf, byte(len(s)<<1)), s...)
+	if n := len(buf); len(s) < 64 && cap(buf)-n > len(s) { // the usual: its length is one byte, and there is room
+		buf = buf[:n+1+len(s)]
+		buf[n] = byte(len(s) << 1)
+		copy(buf[n+1:], s)
+		return buf
 	}
 	return append(appendLong(buf, int64(len(s))), s...)
 }

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -109,6 +110,35 @@ func TestTopicsSchemasAndRecordsSurviveARestart(t *testing.T) {
 		if !strings.Contains(log.String(), part) {
 			t.Errorf("the log does not say %q:\n%s", part, log)
 		}
+	}
+}
+
+func TestWhatWasAcknowledgedSurvivesAKill(t *testing.T) {
+	dir, crashed := t.TempDir(), t.TempDir()
+	c := opened(t, dir, &lines{})
+	if err := c.EnsureTopic(t.Context(), Topic{Name: "logs", Partitions: 1}); err != nil {
+		t.Fatal(err)
+	}
+	cl := client(t, c)
+	fill(t, cl, 64)
+	commit(t, cl, "g", 40)
+	id, err := c.Registry().Register(t.Context(), "logs-value", v1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// the files as they are now are what a process that is killed leaves behind
+	if err := os.CopyFS(crashed, os.DirFS(dir)); err != nil {
+		t.Fatal(err)
+	}
+	c = opened(t, crashed, &lines{})
+	if p := c.broker.cluster.PartitionInfo("logs", 0); p == nil || p.HighWatermark != 64 {
+		t.Errorf("the partition after the kill: %+v", p)
+	}
+	if g := c.broker.cluster.GroupInfo("g"); g == nil || g.Commits["logs"][0].Offset != 40 {
+		t.Errorf("the group after the kill: %+v", g)
+	}
+	if got, err := c.Registry().Schema(t.Context(), id); err != nil || got != v1 {
+		t.Errorf("the schema after the kill: %q, %v", got, err)
 	}
 }
 

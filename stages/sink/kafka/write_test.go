@@ -259,9 +259,10 @@ func TestTheEndOfTheRouteEndsAWriteAtOnce(t *testing.T) {
 func TestAProducerThatLostItsPlaceRecovers(t *testing.T) {
 	for _, e := range []*kerr.Error{kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerEpoch} {
 		t.Run(e.Message, func(t *testing.T) {
+			t.Parallel()
 			broker := fake(t)
 			w := openSink(t, clusterAt(t, broker.ListenAddrs()[0]), short)
-			broker.Fault(kfake.Fault{Topic: "log-events", Err: e, Count: 3, Keys: []kmsg.Key{kmsg.Produce}})
+			broker.Fault(kfake.Fault{Topic: "log-events", Err: e, Count: 2, Keys: []kmsg.Key{kmsg.Produce}})
 			again(t, w, event.NewBatch(events(100)))
 			consume(t, broker.ListenAddrs(), "log-events", 100)
 		})
