@@ -5,8 +5,10 @@ import (
 	stdsql "database/sql"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -36,7 +38,7 @@ func (d *Database) openPostgres(ctx context.Context, dsn string, c *Config, s st
 	if err != nil {
 		return fmt.Errorf("making the Postgres pool: %w", err)
 	}
-	d.name = fmt.Sprintf("Postgres %s:%d/%s", conn.Host, conn.Port, conn.Database)
+	d.name = fmt.Sprintf("Postgres %s/%s", net.JoinHostPort(conn.Host, strconv.Itoa(int(conn.Port))), conn.Database)
 	return nil
 }
 

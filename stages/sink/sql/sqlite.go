@@ -99,7 +99,10 @@ func (w *sqliteWriter) Write(parent context.Context, b *event.Batch) error {
 	ctx, cancel := context.WithTimeout(parent, w.WriteTimeout.Std())
 	defer cancel()
 	k := w.work.Get().(*work)
-	defer w.work.Put(k)
+	defer func() {
+		clear(k.args[:cap(k.args)]) // they point into the events
+		w.work.Put(k)
+	}()
 	k.pick(b, w.base, checkSQLite)
 	if len(k.rows) == 0 {
 		return nil
