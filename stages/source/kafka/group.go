@@ -12,7 +12,8 @@ import (
 
 // The client calls assigned, place, revoked and lostPartitions from a goroutine
 // of its own, one at a time, and never while a poll is under way or what it
-// brought is not in the queues yet.
+// brought is not in the queues yet. The first call may come before NewClient has
+// returned.
 
 const (
 	commitEvery  = time.Second
@@ -24,6 +25,7 @@ const (
 // assigned is told what the group gives this member, if only that it gives
 // nothing.
 func (r *reader) assigned(_ context.Context, _ *kgo.Client, added map[string][]int32) {
+	<-r.opened
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, number := range added[r.cfg.Topic] {
@@ -82,6 +84,7 @@ func (r *reader) giveUp(parts []*partition) {
 // lostPartitions is told when the group has put this member out: the partitions
 // belong to others already, so nothing is committed.
 func (r *reader) lostPartitions(_ context.Context, _ *kgo.Client, taken map[string][]int32) {
+	<-r.opened
 	r.mu.Lock()
 	var gone []*partition
 	for _, number := range taken[r.cfg.Topic] {

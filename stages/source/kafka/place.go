@@ -39,6 +39,7 @@ func (r *reader) place(ctx context.Context, all map[string]map[int32]kgo.Offset)
 			offsets[number] = r.begin(p, offset, listed(starts, r.cfg.Topic, number), listed(ends, r.cfg.Topic, number))
 		}
 	}
+	signal(r.wake) // the place may be the end already
 	return all, nil
 }
 
@@ -54,7 +55,13 @@ func (r *reader) begin(p *partition, offset kgo.Offset, start, end int64) kgo.Of
 		r.countLost(p, at, start)
 		return kgo.NewOffset().At(start)
 	case at >= 0 && end != unknown && at > end:
-		p.committed = at // the log was cut: the client looks for a place to go on
+		// The log was cut, or the topic made anew: nobody knows how much of what
+		// is there was read. Reading it all again is harmless, skipping is not.
+		p.committed = at
+		p.place(start)
+		r.log.Warn("the group's offset is beyond the end of the partition; reading it from its start",
+			"partition", p.number, "committed_offset", at, "end_offset", end)
+		return kgo.NewOffset().AtStart()
 	case at >= 0:
 		p.committed = at
 		p.place(at)

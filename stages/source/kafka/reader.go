@@ -28,6 +28,7 @@ type reader struct {
 	decode  decoder
 	nag     nag
 
+	opened  chan struct{} // closed when the client is there for its own callbacks
 	stop    context.CancelFunc
 	working sync.WaitGroup // pump, tend
 
@@ -51,7 +52,7 @@ type reader struct {
 func newReader(c *Config, s stage.Settings, cluster *kafka.Cluster) *reader {
 	r := &reader{
 		cfg: c, log: s.Log.With("topic", c.Topic, "group", c.Group), clock: s.Clock, cluster: cluster,
-		parts: make(map[int32]*partition),
+		parts: make(map[int32]*partition), opened: make(chan struct{}),
 		wake:  make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 	r.nag = nag{log: r.log, clock: s.Clock}
@@ -63,6 +64,7 @@ func newReader(c *Config, s stage.Settings, cluster *kafka.Cluster) *reader {
 }
 
 func (r *reader) start() {
+	close(r.opened)
 	ctx, stop := context.WithCancel(context.Background())
 	r.stop = stop
 	r.working.Go(func() { r.pump(ctx) })
