@@ -9,8 +9,9 @@ import (
 )
 
 // often is the least time between two lines of the same kind: a topic full of
-// bad events must not fill the log as well.
-const often = 10 * time.Second
+// bad events must not fill the log as well. Longer than the pause within which
+// the engine holds back lines that repeat, so that no count is lost.
+const often = 15 * time.Second
 
 // summary writes a line for many stored events: how many, and why the first.
 // Never what is in them.
@@ -36,7 +37,7 @@ func (s *summary) stored(r *record) {
 	s.count++
 	if now := s.clock.Now(); now.Sub(s.last) >= often {
 		s.last = now
-		s.write()
+		s.write("bad events are in the poison queue")
 	}
 }
 
@@ -44,14 +45,18 @@ func (s *summary) stored(r *record) {
 func (s *summary) flush() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.write()
+	s.write("more bad events are in the poison queue")
 }
 
-func (s *summary) write() {
+func (s *summary) write(text string) {
 	if s.count == 0 {
 		return
 	}
-	s.log.Warn("bad events are in the poison queue", "events", s.count, "first_event_id", s.id, "first_reason", s.reason, "stage", s.stage)
+	facts := []any{"events", s.count, "first_event_id", s.id, "first_reason", s.reason}
+	if s.stage != "" {
+		facts = append(facts, "refused_by", s.stage)
+	}
+	s.log.Warn(text, facts...)
 	s.count = 0
 }
 
