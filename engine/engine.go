@@ -36,7 +36,7 @@ func New(ctx context.Context, p *config.Pipeline, log *slog.Logger) (*Engine, er
 		return nil, err
 	}
 	e := &Engine{pipeline: p, log: log, around: newSurroundings(p.Name, log, dir), started: time.Now()}
-	e.resources, err = e.around.openResources(ctx, p.Resources)
+	e.resources, err = e.around.openResources(ctx, p)
 	if err != nil {
 		return nil, errors.Join(err, dir.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -94,10 +95,11 @@ func (s *surroundings) resource(name string) (any, error) {
 
 // openResources opens the pipeline's resources in file order. What was opened
 // before one fails is closed again.
-func (s *surroundings) openResources(ctx context.Context, list []config.Resource) ([]opened, error) {
+func (s *surroundings) openResources(ctx context.Context, p *config.Pipeline) ([]opened, error) {
 	var all []opened
-	for _, r := range list {
+	for _, r := range p.Resources {
 		settings, release := s.settings("", r.Name, 0)
+		settings.Variables = variables(p.Replaced, r.Path)
 		instance, err := r.Config.Open(ctx, settings)
 		if err != nil {
 			release()
@@ -108,6 +110,17 @@ func (s *surroundings) openResources(ctx context.Context, list []config.Resource
 		all = append(all, opened{name: r.Name, kind: stage.KindResource, stage: r.Stage.Name, instance: instance, release: release})
 	}
 	return all, nil
+}
+
+// variables picks the defaults that were used below a path.
+func variables(replaced []config.Default, path string) map[string]string {
+	found := make(map[string]string)
+	for _, d := range replaced {
+		if key, ok := strings.CutPrefix(d.Path, path+"."); ok {
+			found[key] = d.Variable
+		}
+	}
+	return found
 }
 
 // closeAll closes in the opposite order of opening.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"os"
@@ -52,7 +53,7 @@ func (c *runCommand) Run(p *program) error {
 	}
 	server := serve(e, listener)
 	log.Info("running", "pipeline", pipeline.Name, "routes", len(pipeline.Routes), "listen", "http://"+listener.Addr().String())
-	release := c.stopOn(e, stop)
+	release := c.stopOn(e, stop, log)
 	live := watch(e, screen, log)
 	err = e.Run(ctx)
 	live.end()
@@ -65,7 +66,7 @@ func (c *runCommand) Run(p *program) error {
 
 // stopOn stops the run after --for, and on signals: the first drains, the
 // second gives up draining.
-func (c *runCommand) stopOn(e *engine.Engine, stop func()) (release func()) {
+func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (release func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
 	var enough <-chan time.Time
@@ -77,10 +78,14 @@ func (c *runCommand) stopOn(e *engine.Engine, stop func()) (release func()) {
 		stopping := false
 		for {
 			select {
-			case <-signals:
+			case s := <-signals:
 				if stopping {
+					log.Warn("stopping at once: what is in flight is given back", "signal", s.String())
 					e.Abort()
+					continue
 				}
+				log.Info("stopping: what was read is still delivered; once more stops at once",
+					"signal", s.String(), "at_most", e.Pipeline().DrainTimeout.String())
 			case <-enough:
 			case <-done:
 				return

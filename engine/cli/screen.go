@@ -69,5 +69,5 @@ func (s *screen) erased() string {
 	if len(s.live) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("\x1b[%dA\x1b[J", len(s.live))
+	return fmt.Sprintf("\r\x1b[%dA\x1b[J", len(s.live))
 }

@@ -37,6 +37,10 @@ type Settings struct {
 	Mount func(path string, h http.Handler) error
 	// Resource finds an opened resource by its name; use Use.
 	Resource func(name string) (any, error)
+	// Variables names, by key ("brokers"), the environment variables that were
+	// not set and whose defaults in the file the Config therefore holds; for
+	// messages that say what to set.
+	Variables map[string]string
 }
 
 // Ref names a resource of the pipeline. A Config field of this type carries
