@@ -36,10 +36,11 @@ func (c Class) String() string {
 // are Retryable, except context.Canceled, which is Stopped; a deadline that
 // passed is weather.
 func ClassOf(err error) Class {
+	if err == nil {
+		return OK // before c, which escapes: success allocates nothing
+	}
 	var c classed
 	switch {
-	case err == nil:
-		return OK
 	case errors.As(err, &c):
 		return c.errorClass()
 	case errors.Is(err, context.Canceled):
