@@ -99,6 +99,8 @@ func mayLeak(text, dsn string) bool {
 	if userinfo, _, ok := strings.Cut(authority, "@"); ok {
 		_, password, _ := strings.Cut(userinfo, ":")
 		secrets = append(secrets, password)
+	} else if strings.Contains(rest, "@") {
+		return true // where user and password stand is anybody's guess
 	}
 	if _, query, ok := strings.Cut(rest, "?"); ok {
 		for _, pair := range strings.Split(query, "&") {
