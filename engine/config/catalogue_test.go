@@ -138,7 +138,7 @@ type sql struct {
 }
 
 func (s *sql) Validate(p *stage.Problems) {
-	if s.DSN == "unusable" {
+	if s.DSN == "unusable:1" {
 		p.Add("dsn", "must be postgres: or sqlite:, got %s", s.DSN.Reveal())
 	}
 }

@@ -187,7 +187,7 @@ func TestASecretIsNeverInAProblem(t *testing.T) {
 	text := `pipeline: x
 token: ["${PASSWORD}"]
 resources:
-  sql: {dsn: "unusable", max: unusable}
+  sql: {dsn: "unusable:1", max: unusable:1}
   redis: {url: "${PASSWORD}", usable: 1}
 routes:
   a:
@@ -201,6 +201,22 @@ routes:
 	for _, secret := range []string{"unusable", "hunter22"} {
 		if strings.Contains(err.Error(), secret) {
 			t.Errorf("%q is shown:\n%v", secret, err)
+		}
+	}
+}
+
+func TestTheNameOfASetDoesNotShowASecretEither(t *testing.T) {
+	for _, set := range []string{
+		"resources.sql.dsn=[hunter22]",
+		"resources.sql={dsn: hunter22, mx: 1}",
+		"resources.sql={kind: sqll, dsn: hunter22}",
+		"resources.sql.dns=hunter22",
+		"resources.sq.dsn=hunter22",
+		"resources.sql.dsn=${hunter22",
+	} {
+		_, err := config.Parse(catalogue, "x.yaml", []byte(smallest+"resources: {sql: {}}\n"), config.Options{Env: env, Set: []string{set}})
+		if err == nil || strings.Contains(err.Error(), "hunter22") {
+			t.Errorf("--set %s: %v", set, err)
 		}
 	}
 }

@@ -80,7 +80,7 @@ func isText(t reflect.Type) bool {
 func (d *decoder) null(v reflect.Value, n *node, key string) {
 	switch v.Kind() {
 	case reflect.Pointer, reflect.Struct, reflect.Map, reflect.Slice, reflect.Interface:
-		if v.Kind() != reflect.Struct || !isText(v.Type()) || len(fieldsOf(v.Type())) > 0 {
+		if v.Kind() != reflect.Struct || !isText(v.Type()) || len(Fields(v.Type())) > 0 {
 			return
 		}
 	}
@@ -88,11 +88,8 @@ func (d *decoder) null(v reflect.Value, n *node, key string) {
 }
 
 func (d *decoder) structure(v reflect.Value, n *node, key string) {
-	fields := fieldsOf(v.Type())
-	names := make([]string, len(fields))
-	for i, f := range fields {
-		names[i] = f.name
-	}
+	fields := Fields(v.Type())
+	names := namesOf(fields)
 	if n.kind != dict {
 		d.fail(n.pos, key, "must be a map%s, got %s", withKeys(names), n.describe())
 		return
@@ -100,11 +97,12 @@ func (d *decoder) structure(v reflect.Value, n *node, key string) {
 next:
 	for _, e := range n.entries {
 		for _, f := range fields {
-			if f.name == e.key {
-				d.value(v.FieldByIndex(f.index), e.value, join(key, e.key))
+			if f.Name == e.key {
+				d.value(v.FieldByIndex(f.Index), e.value, join(key, e.key))
 				continue next
 			}
 		}
+		d.report.secretAt(e.pos)
 		d.fail(e.pos, join(key, e.key), "unknown key%s", didYouMean(e.key, "known keys", names))
 	}
 }
@@ -209,45 +207,6 @@ func (d *decoder) text(n *node, key string, secret bool) (text string, ok bool) 
 		d.report.secret(text)
 	}
 	return text, true
-}
-
-// field is a key of a Config.
-type field struct {
-	name  string
-	index []int
-	ref   string // the tag `resource:"…"`
-	typ   reflect.Type
-}
-
-// fieldsOf lists the keys of a struct: its exported fields with a yaml tag,
-// and those of the structs that are inline in it.
-func fieldsOf(t reflect.Type) []field {
-	var fields []field
-	for i := range t.NumField() {
-		f := t.Field(i)
-		name, options, _ := strings.Cut(f.Tag.Get("yaml"), ",")
-		inline := f.Type.Kind() == reflect.Struct && (options == "inline" || f.Anonymous && name == "")
-		switch {
-		case name == "-" || !f.IsExported() && !inline:
-		case inline:
-			for _, sub := range fieldsOf(f.Type) {
-				sub.index = append([]int{i}, sub.index...)
-				fields = append(fields, sub)
-			}
-		case name != "":
-			fields = append(fields, field{name: name, index: []int{i}, ref: f.Tag.Get("resource"), typ: f.Type})
-		}
-	}
-	return fields
-}
-
-// keysOf lists the keys of a struct type.
-func keysOf[T any]() []string {
-	var names []string
-	for _, f := range fieldsOf(reflect.TypeFor[T]()) {
-		names = append(names, f.name)
-	}
-	return names
 }
 
 func quote(s string) string { return fmt.Sprintf("%q", s) }

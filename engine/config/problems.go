@@ -3,6 +3,7 @@ package config
 import (
 	"cmp"
 	"fmt"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,10 +66,11 @@ type report struct {
 	known   map[Problem]bool // the same ones, so that none is said twice
 	files   map[string]int   // in the order of the layers
 	secrets map[string]bool
+	renamed map[string]string // a --set whose value is a secret, by its whole name
 }
 
 func newReport() *report {
-	return &report{known: map[Problem]bool{}, files: map[string]int{}, secrets: map[string]bool{}}
+	return &report{known: map[Problem]bool{}, files: map[string]int{}, secrets: map[string]bool{}, renamed: map[string]string{}}
 }
 
 // layer gives a file its place in the order of problems.
@@ -97,13 +99,26 @@ func (r *report) mentions(path string) bool {
 	})
 }
 
-// secret remembers a text that no problem may show. A very short one is left
-// alone: hiding "5" everywhere would garble the messages and protect nothing.
+// plainWord is what secrets are not, but settings that may hold one often are:
+// "embedded", "none".
+var plainWord = regexp.MustCompile(`^[a-z_]*$`)
+
+// secret remembers a text that no problem may show, whoever quotes it. Very
+// short ones and plain words are left alone: hiding "5" or "embedded" in every
+// sentence would garble them. The value itself is never shown where it stands.
 func (r *report) secret(text string) {
-	if len(text) >= 4 {
+	if len(text) >= 4 && !plainWord.MatchString(text) {
 		r.secrets[text] = true
 		quoted := strconv.Quote(text)
 		r.secrets[quoted[1:len(quoted)-1]] = true
+	}
+}
+
+// secretAt hides the value of a --set, which is a part of its name: a secret,
+// or what has a mistyped key and may be one.
+func (r *report) secretAt(pos Pos) {
+	if path, _, ok := strings.Cut(pos.File, "="); ok && pos.Line == 0 {
+		r.renamed[pos.File] = path + "=…"
 	}
 }
 
@@ -125,10 +140,8 @@ func (r *report) finish() (all Problems, warnings []Problem) {
 	for _, p := range r.found {
 		for _, s := range secrets {
 			p.Text = strings.ReplaceAll(p.Text, s, hidden)
-			if p.Line == 0 { // a --set shows its value in its name
-				p.File = strings.ReplaceAll(p.File, s, hidden)
-			}
 		}
+		p.File = cmp.Or(r.renamed[p.File], p.File)
 		all = append(all, p)
 		if p.Warning {
 			warnings = append(warnings, p)

@@ -34,10 +34,10 @@ func (r *references) walk(v reflect.Value, key string) {
 	case reflect.Map:
 		r.table(v, key)
 	case reflect.Struct:
-		for _, f := range fieldsOf(v.Type()) {
-			at, below := v.FieldByIndex(f.index), join(key, f.name)
-			if f.typ == typeRef && f.ref != "" {
-				r.resolve(at, f.ref, below)
+		for _, f := range Fields(v.Type()) {
+			at, below := v.FieldByIndex(f.Index), join(key, f.Name)
+			if f.Type == typeRef && f.Resource != "" {
+				r.resolve(at, f.Resource, below)
 			} else {
 				r.walk(at, below)
 			}

@@ -9,8 +9,8 @@ import (
 // the files have; only within the Config of a stage may it name a key that is
 // not written yet, which decode then checks like any other.
 func (l *loader) set(setting string) {
-	file := "--set " + setting
 	path, value, ok := strings.Cut(setting, "=")
+	file := settingName(setting, path, value)
 	l.report.layer(file)
 	l.report.layer("--set " + path)
 	keys, err := splitPath(path)
@@ -37,6 +37,15 @@ func (l *loader) set(setting string) {
 	}
 	shapePipeline(l.report, n)
 	l.layers.add(n)
+}
+
+// settingName is what problems call a setting. One value is shown, unless it
+// turns out to be a secret; of a map or a list any part might be one.
+func settingName(setting, path, value string) string {
+	if strings.HasPrefix(value, "{") || strings.HasPrefix(value, "[") || strings.Contains(value, ": ") || strings.Contains(value, "\n") {
+		return "--set " + path + "=…"
+	}
+	return "--set " + setting
 }
 
 // splitPath cuts a path at its dots, except within double quotes:

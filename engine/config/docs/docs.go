@@ -1,0 +1,197 @@
+// Package docs reads what a stage says about itself: its Config's fields and
+// defaults by reflection, and the sentences from the comments of the Go files
+// that the stage embeds. Help texts, the table of stages and the schema of
+// pipeline files all come from here, so they cannot say anything else than the
+// code; a plugin documents itself the same way.
+package docs
+
+import (
+	"go/ast"
+	"go/doc"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"path"
+	"reflect"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"millrace/engine/config"
+	"millrace/engine/stage"
+)
+
+// Doc is what is known about one stage.
+type Doc struct {
+	// Summary is the first sentence of the package comment without its
+	// "Package x" or "Package x is": "Keeps a route below a rate of events."
+	Summary string
+	// Description is the whole package comment.
+	Description string
+	// Fields are the keys of the Config, those of nested maps behind theirs.
+	Fields []Field
+	// Example is the example.yaml, a whole pipeline file.
+	Example string
+}
+
+// Field is one key of a stage's Config.
+type Field struct {
+	// Key is the path below the stage: "content.template". A list's entries
+	// are "messages[]", those of a map by name "fields.<name>".
+	Key string
+	// Type is what a file may write there: "rate", "list of text".
+	Type string
+	// Default is what New gives, as a file would write it; "": nothing, or an
+	// entry of a list or map, which New knows nothing of.
+	Default string
+	// Comment is the field's comment on the Config.
+	Comment string
+}
+
+// Of documents a stage. What the stage does not say is left empty.
+func Of(s stage.Stage) Doc {
+	src := read(s.Files)
+	d := Doc{Description: src.description, Summary: summary(src.description)}
+	if example, err := fs.ReadFile(s.Files, "example.yaml"); err == nil {
+		d.Example = string(example)
+	}
+	if cfg := reflect.ValueOf(s.New()).Elem(); cfg.Kind() == reflect.Struct {
+		w := walker{source: src, home: cfg.Type().PkgPath()}
+		w.structure(cfg, "")
+		d.Fields = w.fields
+	}
+	return d
+}
+
+// summary is the first sentence without "Package x" and "is".
+func summary(description string) string {
+	text := new(doc.Package).Synopsis(description)
+	named, ok := strings.CutPrefix(text, "Package ")
+	_, rest, more := strings.Cut(named, " ")
+	if !ok || !more {
+		return text
+	}
+	rest = strings.TrimPrefix(rest, "is ")
+	first, size := utf8.DecodeRuneInString(rest)
+	return string(unicode.ToUpper(first)) + rest[size:]
+}
+
+// source is what the comments of a package say.
+type source struct {
+	description string
+	// fields holds the comments by type and Go name of the field.
+	fields map[string]map[string]string
+}
+
+// read parses the Go files of a stage. Files that cannot be parsed say
+// nothing; the compiler has seen them, so there are none.
+func read(files fs.FS) source {
+	src := source{fields: map[string]map[string]string{}}
+	names, _ := fs.Glob(files, "*.go")
+	for _, name := range names {
+		if strings.HasSuffix(name, "_test.go") {
+			continue
+		}
+		text, err := fs.ReadFile(files, name)
+		if err != nil {
+			continue
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path.Base(name), text, parser.ParseComments|parser.SkipObjectResolution)
+		if err != nil {
+			continue
+		}
+		if file.Doc != nil {
+			src.description = file.Doc.Text()
+		}
+		src.types(file)
+	}
+	return src
+}
+
+// types remembers the comments of all struct types of a file.
+func (s *source) types(file *ast.File) {
+	ast.Inspect(file, func(n ast.Node) bool {
+		t, ok := n.(*ast.TypeSpec)
+		if !ok {
+			return true
+		}
+		structure, ok := t.Type.(*ast.StructType)
+		if !ok {
+			return false
+		}
+		comments := map[string]string{}
+		for _, f := range structure.Fields.List {
+			text := f.Doc.Text()
+			if text == "" {
+				text = f.Comment.Text()
+			}
+			for _, name := range f.Names {
+				comments[name.Name] = strings.TrimSpace(text)
+			}
+		}
+		s.fields[t.Name.Name] = comments
+		return false
+	})
+}
+
+// walker lists the fields of a Config.
+type walker struct {
+	source source
+	home   string         // import path of the Config's package
+	inside []reflect.Type // against types that hold themselves
+	entry  bool           // inside a list or a map
+	fields []Field
+}
+
+// structure lists the fields of a struct.
+func (w *walker) structure(v reflect.Value, key string) {
+	if slices.Contains(w.inside, v.Type()) {
+		return
+	}
+	w.inside = append(w.inside, v.Type())
+	defer func() { w.inside = w.inside[:len(w.inside)-1] }()
+	for _, f := range config.Fields(v.Type()) {
+		at := v.FieldByIndex(f.Index)
+		below := f.Name
+		if key != "" {
+			below = key + "." + f.Name
+		}
+		field := Field{Key: below, Type: typeName(f.Type, f.Resource), Comment: w.comment(f)}
+		if !w.entry {
+			field.Default = defaultOf(at)
+		}
+		w.fields = append(w.fields, field)
+		w.below(at, f.Type, below)
+	}
+}
+
+// below lists what is nested in a field.
+func (w *walker) below(v reflect.Value, t reflect.Type, key string) {
+	outer := w.entry
+	defer func() { w.entry = outer }()
+	switch t.Kind() {
+	case reflect.Pointer:
+		if v.IsNil() {
+			v = reflect.New(t.Elem())
+		}
+		w.below(v.Elem(), t.Elem(), key)
+	case reflect.Struct:
+		w.structure(v, key)
+	case reflect.Slice:
+		w.entry = true
+		w.below(reflect.Zero(t.Elem()), t.Elem(), key+"[]")
+	case reflect.Map:
+		w.entry = true
+		w.below(reflect.Zero(t.Elem()), t.Elem(), key+".<name>")
+	}
+}
+
+// comment finds a field's comment. Types of other packages have none here:
+// their files are not embedded.
+func (w *walker) comment(f config.Field) string {
+	if f.Owner.PkgPath() != w.home {
+		return ""
+	}
+	return w.source.fields[f.Owner.Name()][f.GoName]
+}

@@ -1,0 +1,65 @@
+package docs_test
+
+import (
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"millrace/engine/config/docs"
+	"millrace/engine/config/docs/testdata/sample"
+	"millrace/engine/stage"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestAStageIsDocumentedByItsCommentsAndDefaults(t *testing.T) {
+	d := docs.Of(sample.Stage)
+	if d.Summary != "The source that shows what can be documented: one field of each kind." {
+		t.Errorf("summary %q", d.Summary)
+	}
+	if want := "Package sample is the source that shows what can be documented: one field of\neach kind. This is the second sentence.\n\nAnd this a second paragraph.\n"; d.Description != want {
+		t.Errorf("description %q", d.Description)
+	}
+	if d.Example != "# shows nothing\n" {
+		t.Errorf("example %q", d.Example)
+	}
+	want := []docs.Field{
+		{"rate", "rate", "5k/s", "Rate is how many. Two\nlines."},
+		{"wait", "duration", "1m0s", "how long to wait"},
+		{"levels", "list of text", "[INFO, WARN]", "Levels that pass."},
+		{"weights", "map of number", "{a: 1.5, b: 2}", ""},
+		{"secret", "secret", "[redacted]", ""},
+		{"resource", "name of a kafka resource", "", ""},
+		{"nested", "map", "", ""},
+		{"nested.share", "percentage", "50%", "Share of the events."},
+		{"nested.note", "text", "", "Note is inline."},
+		{"parts", "list of text or map", "[{size: 5}]", ""},
+		{"parts[].size", "size", "", "Size of the part."},
+		{"by_name", "map of text or map", "", ""},
+		{"by_name.<name>.size", "size", "", "Size of the part."},
+		{"optional", "text or map", "", ""},
+		{"optional.size", "size", "0", "Size of the part."},
+		{"free", "anything", "", ""},
+		{"on", "true or false", "false", ""},
+		{"tree", "map", "", ""},
+		{"tree.below", "list of map", "", "Below is more of the same."},
+	}
+	for i := range max(len(want), len(d.Fields)) {
+		switch {
+		case i >= len(d.Fields):
+			t.Errorf("missing %+v", want[i])
+		case i >= len(want):
+			t.Errorf("too many: %+v", d.Fields[i])
+		case d.Fields[i] != want[i]:
+			t.Errorf("got  %+v\nwant %+v", d.Fields[i], want[i])
+		}
+	}
+}
+
+func TestAStageThatEmbedsNoFilesStillShowsItsKeys(t *testing.T) {
+	bare := stage.Stage{Name: "bare", Kind: stage.KindSource, New: sample.Stage.New}
+	d := docs.Of(bare)
+	if d.Summary != "" || d.Example != "" || len(d.Fields) == 0 || d.Fields[0].Default != "5k/s" {
+		t.Errorf("got %+v", d)
+	}
+}
