@@ -107,10 +107,10 @@ func TestBrokenStagesFailByTheRuleTheyBreak(t *testing.T) {
 		{stage.KindSource, fake.ForgetsIDs, "reads", "which is empty or another's"},
 		{stage.KindSource, fake.ReusesMemory, "memory", "changed before its Done"},
 		{stage.KindSource, fake.GoesOnWhenStopped, "cancelled before", "it goes on and on"},
-		{stage.KindSource, fake.IgnoresContext, "cancelled while waiting", "Read did not return within"},
+		{stage.KindSource, fake.IgnoresContext, "cancelled while waiting", "Read (without Options.Feed the example has to bring events itself) did not return within"},
 		{stage.KindSource, fake.NeedsDelivery, "returned", "events are missing"},
 		{stage.KindSource, fake.PanicsOnRejected, "receipts", "nobody is there to be told"},
-		{stage.KindSource, fake.NeverEnds, "finishes", "Read did not return within"},
+		{stage.KindSource, fake.NeverEnds, "finishes", "itself) did not return within"},
 
 		{stage.KindResource, fake.ConnectsAtOnce, "opens without the network", "connection refused"},
 		{stage.KindResource, fake.HangsOnProbe, "probe", "did not return within"},

@@ -58,7 +58,7 @@ func (s *reading) next(ctx context.Context) (p event.Parcel, more bool) {
 	s.Helper()
 	for {
 		var err error
-		s.within("Read", func() { p, err = s.reader.Read(ctx) })
+		s.within(s.readCall(), func() { p, err = s.reader.Read(ctx) })
 		switch {
 		case err == nil:
 			s.form(p)
@@ -70,6 +70,15 @@ func (s *reading) next(ctx context.Context) (p event.Parcel, more bool) {
 		}
 		_ = s.clock.Sleep(ctx, 1)
 	}
+}
+
+// readCall names the call in failures, with a hint where nothing may be the
+// reason that nothing comes.
+func (s *reading) readCall() string {
+	if s.o.Feed == nil {
+		return "Read (without Options.Feed the example has to bring events itself)"
+	}
+	return "Read"
 }
 
 // form checks what every parcel must be.
