@@ -53,6 +53,9 @@ func (l *layers) maps(path string, n *node) map[string]any {
 	out := make(map[string]any, len(n.entries))
 	for _, e := range n.entries {
 		at := path + delimiter + e.key
+		if e.value.isNull() && l.beside[at].dict {
+			continue // a key with nothing below it does not empty a map
+		}
 		l.note(at, e)
 		if e.value.kind == dict {
 			out[e.key] = l.maps(at, e.value)

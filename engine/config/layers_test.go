@@ -168,3 +168,20 @@ func TestAFileNamedInAnOverlayIsRelativeToTheOverlay(t *testing.T) {
 		t.Errorf("a --set path must be relative to the working directory, got %s", got)
 	}
 }
+
+func TestAKeyWithNothingBelowItChangesNothing(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "nothing.yaml")
+	text := "resources:\n  kafka:\nroutes:\n  a:\n    batch:\n    middleware: [limiter, {name: second, limiter: }]\n    sink:\n"
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p, err := config.Parse(catalogue, "x.yaml", []byte(layered), config.Options{Env: env, Overlays: []string{file}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range settings {
+		if got := s.value(p); got != 1 {
+			t.Errorf("%s became %d", s.path, got)
+		}
+	}
+}

@@ -56,12 +56,23 @@ func Of(s stage.Stage) Doc {
 	if example, err := fs.ReadFile(s.Files, "example.yaml"); err == nil {
 		d.Example = string(example)
 	}
-	if cfg := reflect.ValueOf(s.New()).Elem(); cfg.Kind() == reflect.Struct {
-		w := walker{source: src, home: cfg.Type().PkgPath()}
-		w.structure(cfg, "")
-		d.Fields = w.fields
-	}
+	d.Fields = fields(s, src)
 	return d
+}
+
+// fields lists the keys of a stage's Config; none for a stage whose New is not
+// what it must be, which loading a pipeline with it reports.
+func fields(s stage.Stage, src source) []Field {
+	if s.New == nil {
+		return nil
+	}
+	cfg := reflect.Indirect(reflect.ValueOf(s.New()))
+	if cfg.Kind() != reflect.Struct {
+		return nil
+	}
+	w := walker{source: src, home: cfg.Type().PkgPath()}
+	w.structure(cfg, "")
+	return w.fields
 }
 
 // summary is the first sentence without "Package x" and "is".

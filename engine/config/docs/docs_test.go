@@ -57,6 +57,11 @@ func TestAStageIsDocumentedByItsCommentsAndDefaults(t *testing.T) {
 }
 
 func TestAStageThatEmbedsNoFilesStillShowsItsKeys(t *testing.T) {
+	for _, broken := range []func() any{nil, func() any { return nil }, func() any { return 5 }} {
+		if d := docs.Of(stage.Stage{New: broken}); len(d.Fields) > 0 {
+			t.Errorf("keys of a stage without a Config: %+v", d)
+		}
+	}
 	bare := stage.Stage{Name: "bare", Kind: stage.KindSource, New: sample.Stage.New}
 	d := docs.Of(bare)
 	if d.Summary != "" || d.Example != "" || len(d.Fields) == 0 || d.Fields[0].Default != "5k/s" {

@@ -63,7 +63,13 @@ func (c *Config) kafkaTopic() kafka.Topic {
 }
 
 func (c *Config) producerOpts() []kgo.Opt {
+	// A broker that is frozen accepts connections and never says a word. The
+	// client looks at no context while it waits for the first word, so this
+	// bounds how far beyond the delivery timeout a Write can be held.
+	silence := max(c.DeliveryTimeout.Std()/2, time.Second)
 	opts := []kgo.Opt{
+		kgo.RequestTimeoutOverhead(silence),
+		kgo.ProduceRequestTimeout(max(c.DeliveryTimeout.Std(), time.Second)),
 		kgo.DefaultProduceTopic(c.Topic),
 		kgo.ProducerLinger(c.Linger.Std()), // the client's own default is 10ms
 		kgo.ProducerBatchMaxBytes(maxRecord),

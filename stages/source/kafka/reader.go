@@ -53,7 +53,7 @@ func newReader(c *Config, s stage.Settings, cluster *kafka.Cluster) *reader {
 	r := &reader{
 		cfg: c, log: s.Log.With("topic", c.Topic, "group", c.Group), clock: s.Clock, cluster: cluster,
 		parts: make(map[int32]*partition), opened: make(chan struct{}),
-		wake:  make(chan struct{}, 1), room: make(chan struct{}, 1),
+		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 	r.nag = nag{log: r.log, clock: s.Clock}
 	r.decode = decoder{
