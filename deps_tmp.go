@@ -17,6 +17,8 @@ import (
 	_ "github.com/prometheus/client_golang/prometheus/promhttp"
 	_ "github.com/prometheus/client_golang/prometheus/collectors"
 	_ "github.com/prometheus/client_golang/prometheus/testutil"
+	_ "github.com/alicebob/miniredis/v2"
+	_ "github.com/redis/go-redis/v9"
 	_ "github.com/rogpeppe/go-internal/testscript"
 	_ "github.com/twmb/avro"
 	_ "github.com/twmb/franz-go/pkg/kadm"
