@@ -82,9 +82,10 @@ func (e *Engine) Registry() *prometheus.Registry { return e.around.registry }
 // Mounts is what the stages serve over HTTP.
 func (e *Engine) Mounts() *Mounts { return e.around.mounts }
 
-// Run runs the pipeline until its sources have come to their end, or until ctx
-// ends: then it drains for as long as the pipeline's drain_timeout. It closes
-// everything. The error tells what did not go as it should; see NotDrainedError
+// Run runs the pipeline until every route has come to its end or is parked, or
+// until ctx ends: then it drains for as long as the pipeline's drain_timeout. A
+// parked route keeps the others running, but when none is left there is nothing
+// to wait for: whoever restarts the process tries again. Run closes everything. The error tells what did not go as it should; see NotDrainedError
 // and ParkedError. Call it once.
 func (e *Engine) Run(ctx context.Context) error {
 	var running sync.WaitGroup
@@ -98,36 +99,12 @@ func (e *Engine) Run(ctx context.Context) error {
 		close(ended)
 	}()
 	select {
-	case <-e.idle(ctx):
-		for _, r := range e.routes {
-			r.stop() // those that are left are parked
-		}
+	case <-ended: // finished, or all that are left are parked
 	case <-ctx.Done():
 		e.stop(ended)
 	}
 	<-ended
 	return errors.Join(e.verdict(), e.Close())
-}
-
-// idle is closed when there is nothing left to do: every route has ended, and
-// not all of them by being parked.
-func (e *Engine) idle(ctx context.Context) <-chan struct{} {
-	idle := make(chan struct{})
-	go func() {
-		finished := false
-		for _, r := range e.routes {
-			select {
-			case <-r.done:
-				finished = finished || r.status().State != Parked
-			case <-ctx.Done():
-				return
-			}
-		}
-		if finished {
-			close(idle)
-		}
-	}()
-	return idle
 }
 
 // stop stops the routes that nothing feeds; the others follow by themselves.
@@ -160,7 +137,7 @@ func (e *Engine) follow(ctx context.Context, r *route) {
 		case <-r.done:
 			return
 		}
-		if up.status().State == Parked {
+		if up.currentState() == Parked {
 			select {
 			case <-ctx.Done():
 			case <-r.done:

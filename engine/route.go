@@ -154,6 +154,9 @@ func (r *route) start(w *wired, sub *batching.Subscriber) (<-chan struct{}, erro
 		return nil, err
 	}
 	runner := &chain.Runner{Log: r.log, Park: r.park}
+	if r.cfg.Source != nil {
+		runner.Source = r.cfg.Source.Name
+	}
 	handler := router.AddConsumerHandler(r.cfg.Name, r.cfg.Name, sub, func(msg *message.Message) error {
 		_, err := w.end(msg)
 		return err

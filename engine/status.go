@@ -46,14 +46,17 @@ func (e *Engine) Status() []RouteStatus {
 // Ready reports whether every route runs or has come to its end.
 func (e *Engine) Ready() bool {
 	for _, r := range e.routes {
-		r.mu.Lock()
-		s := r.state
-		r.mu.Unlock()
-		if s == Opening || s == Parked {
+		if s := r.currentState(); s == Opening || s == Parked {
 			return false
 		}
 	}
 	return true
+}
+
+func (r *route) currentState() State {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state
 }
 
 func (r *route) status() RouteStatus {

@@ -357,6 +357,17 @@ func TestAnEventThatPanicsAStageIsRefusedAloneAndNamed(t *testing.T) {
 	}
 }
 
+func TestARefusedEventNamesTheStageThatRefusedIt(t *testing.T) {
+	picky := &writer{write: func(b *event.Batch) error { b.Refuse(1, errors.New("too large")); return nil }}
+	b := batch("abc")
+	outer := chain.Guard("retry", func(time.Duration, int, error) {}, chain.Guard("sql", func(time.Duration, int, error) {}, chain.Sink(picky)))
+	_ = run(outer, b)
+	var named interface{ Stage() string }
+	if !errors.As(b.Err(1), &named) || named.Stage() != "sql" || b.Err(1).Error() != "too large" {
+		t.Errorf("the event's error is %#v", b.Err(1))
+	}
+}
+
 func TestAStageThatEveryEventPanicsIsAtFaultItself(t *testing.T) {
 	w := &writer{write: func(*event.Batch) error { panic("nil map") }}
 	b := batch(strings.Repeat("x", 40))

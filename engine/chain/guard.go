@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -39,9 +40,35 @@ func (g *guard) handle(msg *message.Message) ([]*message.Message, error) {
 	if err == nil && b.Unsettled() > 0 {
 		err = stage.Fatal(&WiringError{Stage: g.name, Events: b.Unsettled()})
 	}
+	blame(g.name, b)
 	g.observe(time.Since(start), open, err)
 	return nil, err
 }
+
+// blame puts the stage's name into the errors of refused events that no stage
+// has put its name into yet: those it refused itself. The poison queue stores
+// it.
+func blame(name string, b *event.Batch) {
+	if b.Count(event.Refused) == 0 {
+		return
+	}
+	for row := range b.Refused() {
+		var named interface{ Stage() string }
+		if err := b.Err(row); !errors.As(err, &named) {
+			b.SetErr(row, &refusal{name, err})
+		}
+	}
+}
+
+// refusal is why a stage refused an event.
+type refusal struct {
+	stage string
+	err   error
+}
+
+func (e *refusal) Error() string { return e.err.Error() }
+func (e *refusal) Unwrap() error { return e.err }
+func (e *refusal) Stage() string { return e.stage }
 
 // call runs the stage and catches its panic.
 func (g *guard) call(msg *message.Message) (err error, panicked *PanicError) {

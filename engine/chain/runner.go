@@ -15,7 +15,8 @@ import (
 // event of the batch is settled. While there is bad weather it runs it again,
 // with growing pauses; retry inside is the bounded, configured, fast version.
 type Runner struct {
-	Log *slog.Logger
+	Source string // its name, for the events that it could not make sense of
+	Log    *slog.Logger
 	// Park is told why the route cannot go on; it must lead to the end of the
 	// messages' context. Called from any goroutine, perhaps several times.
 	Park func(error)
@@ -36,6 +37,7 @@ func (r *Runner) Middleware(next message.HandlerFunc) message.HandlerFunc {
 
 func (r *Runner) run(msg *message.Message, b *event.Batch, next message.HandlerFunc) {
 	ctx := msg.Context()
+	blame(r.Source, b)
 	for attempt := 0; ; attempt++ {
 		_, err := next(msg)
 		if b.Unsettled() == 0 || ctx.Err() != nil {

@@ -265,6 +265,14 @@ func (b *Batch) Err(row int) error {
 	return b.failures[row].err
 }
 
+// SetErr puts another error in the place of the one that is remembered of an
+// event, such as one that says more.
+func (b *Batch) SetErr(row int, err error) {
+	if b.failures != nil {
+		b.failures[row].err = err
+	}
+}
+
 // Failures says how often attempts at an event failed, and when first.
 func (b *Batch) Failures(row int) (attempts int, first time.Time) {
 	if b.failures == nil {

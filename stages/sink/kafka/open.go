@@ -66,10 +66,10 @@ func (c *Config) producerOpts() []kgo.Opt {
 	// A broker that is frozen accepts connections and never says a word. The
 	// client looks at no context while it waits for the first word, so this
 	// bounds how far beyond the delivery timeout a Write can be held.
-	silence := max(c.DeliveryTimeout.Std()/2, time.Second)
+	silence := min(max(c.DeliveryTimeout.Std()/2, time.Second), 10*time.Second)
 	opts := []kgo.Opt{
 		kgo.RequestTimeoutOverhead(silence),
-		kgo.ProduceRequestTimeout(max(c.DeliveryTimeout.Std(), time.Second)),
+		kgo.ProduceRequestTimeout(min(max(c.DeliveryTimeout.Std(), time.Second), 10*time.Second)),
 		kgo.DefaultProduceTopic(c.Topic),
 		kgo.ProducerLinger(c.Linger.Std()), // the client's own default is 10ms
 		kgo.ProducerBatchMaxBytes(maxRecord),
