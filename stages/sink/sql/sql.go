@@ -204,7 +204,7 @@ func (b *base) failed(parent context.Context, err error) error {
 	case errors.Is(err, context.DeadlineExceeded):
 		return fmt.Errorf("%s did not take a batch for %s within write_timeout (%v): %w", b.db, b.Table, b.WriteTimeout, err)
 	default:
-		return fmt.Errorf("writing to %s: %w", b.Table, database.Classify(err))
+		return fmt.Errorf("writing to %s of %s: %w", b.Table, b.db, database.Classify(err))
 	}
 }
 
