@@ -65,11 +65,17 @@ func Sink(w stage.Writer) message.HandlerFunc {
 	}
 }
 
-// deliver settles what a successful Write left open and unmarked.
+// deliver settles what a successful Write left open and unmarked. Events that
+// it marked as failed for being bad are refused, as if it had said so.
 func deliver(b *event.Batch) {
 	if b.FirstErr(event.Open) == nil {
 		b.SettleOpen(event.Delivered)
 		return
+	}
+	for row := range b.Open() {
+		if err := b.Err(row); stage.ClassOf(err) == stage.BadEvent {
+			b.Refuse(row, err)
+		}
 	}
 	b.Select(func(row int, _ *event.Event) bool { return b.Err(row) == nil }).SettleOpen(event.Delivered)
 }

@@ -94,6 +94,14 @@ func TestASinkThatMarksEventsDeliversTheOthers(t *testing.T) {
 	}
 }
 
+func TestAnEventThatFailedForBeingBadIsRefused(t *testing.T) {
+	w := &writer{write: func(b *event.Batch) error { b.Fail(1, stage.Bad(errors.New("too large"))); return nil }}
+	b := batch("abc")
+	if err := run(chain.Sink(w), b); stage.ClassOf(err) != stage.BadEvent || outcomes(b) != "drd" {
+		t.Errorf("%v, outcomes %s", err, outcomes(b))
+	}
+}
+
 func TestASinkThatFailsWholeKeepsEverythingOpen(t *testing.T) {
 	w := &writer{write: func(*event.Batch) error { return errWeather }}
 	b := batch("abc")

@@ -343,6 +343,9 @@ func (b *Batch) Pending(step int) *Batch {
 
 // Pass says that a step of the chain is done with the open events.
 func (b *Batch) Pass(step int) {
+	if step > 255 {
+		panic("event: a chain has at most 255 steps")
+	}
 	if b.rows == nil {
 		b.passed = max(b.passed, step)
 		return
