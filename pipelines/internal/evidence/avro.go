@@ -73,7 +73,7 @@ func (s *Schema) Decode(r *kgo.Record) (Event, error) {
 	var got logEvent
 	reader := hamba.NewReader(nil, 0).Reset(r.Value[5:])
 	reader.ReadVal(s.schema, &got)
-	if reader.Error != nil && !errors.Is(reader.Error, io.EOF) {
+	if reader.Error != nil {
 		return e, fmt.Errorf("%s: hamba: %w", e.Where, reader.Error)
 	}
 	if reader.Peek(); !errors.Is(reader.Error, io.EOF) {
