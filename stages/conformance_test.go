@@ -1,0 +1,58 @@
+package stages_test
+
+import (
+	"context"
+	"fmt"
+	"testing"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+	"go.uber.org/goleak"
+
+	"millrace/engine/stage"
+	"millrace/engine/stagetest"
+	"millrace/stages"
+	"millrace/stages/internal/eventjson"
+	"millrace/stages/resource/kafka"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func TestEveryStageKeepsTheRulesOfItsKind(t *testing.T) {
+	stagetest.ConformanceAll(t, stages.All(), map[string]stagetest.Options{
+		// Opened alone, the source finds no topic: its example's other route fills it.
+		"source/kafka": {Feed: fillTopic("example-events")},
+	})
+}
+
+// fillTopic writes events to a topic of the example's embedded broker until
+// the rule is done with them.
+func fillTopic(topic string) func(context.Context, stagetest.T, stagetest.Bench) {
+	return func(ctx context.Context, t stagetest.T, b stagetest.Bench) {
+		if err := fill(ctx, topic, b.Settings); err != nil && ctx.Err() == nil {
+			t.Errorf("filling the topic: %v", err)
+		}
+	}
+}
+
+func fill(ctx context.Context, topic string, s stage.Settings) error {
+	cluster, err := stage.Use[*kafka.Cluster](s, "kafka")
+	if err != nil {
+		return err
+	}
+	if err := cluster.EnsureTopic(ctx, kafka.Topic{Name: topic, Partitions: 1, Replication: 1}); err != nil {
+		return err
+	}
+	client, err := cluster.NewClient()
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	for i := 0; ctx.Err() == nil; i++ {
+		e := stagetest.Events(fmt.Sprint("event ", i))[0]
+		record := &kgo.Record{Topic: topic, Value: eventjson.Append(nil, &e)}
+		if err := client.ProduceSync(ctx, record).FirstErr(); err != nil {
+			return err
+		}
+	}
+	return ctx.Err()
+}
