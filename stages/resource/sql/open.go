@@ -66,8 +66,11 @@ func (d *Database) openSQLite(ctx context.Context, file string, s stage.Settings
 		return Classify(fmt.Errorf("opening SQLite file %s: %w", file, err))
 	}
 	d.SQLite, d.name = db, "SQLite "+file
-	s.Log.Info("embedded SQLite database in this process, for this machine only; set dsn to postgres://… for PostgreSQL",
-		"file", file, "key", "resources."+s.Name+".dsn", "variable", "DATABASE_URL where the file says ${DATABASE_URL:-…}")
+	text := "embedded SQLite database " + file + ", for this machine only"
+	if v := s.Variables["dsn"]; v != "" {
+		text += "; " + v + "=postgres://… replaces it"
+	}
+	s.Log.Info(text)
 	return nil
 }
 

@@ -1,5 +1,4 @@
-// Package sql is the resource `sql`: a connection to a SQL database that
-// stages share by name.
+// Package sql connects to a SQL database, for the stages that share it.
 //
 // The address decides which database it is. `postgres://…` is a PostgreSQL
 // server, reached through a pool of connections that are made when first

@@ -1,6 +1,6 @@
-// Package drop is the sink that delivers to nowhere. Its events count as
-// delivered; it is the end of routes that measure the rest of a pipeline, or
-// whose middlewares are the point.
+// Package drop throws events away. They count as delivered: it is the end of
+// routes that measure the rest of a pipeline, or whose middlewares are the
+// point.
 package drop
 
 import (

@@ -1,4 +1,4 @@
-// Package sql is the sink `sql`: events become rows of a table, once each.
+// Package sql writes events to a table, one row for each, once.
 //
 // A row's key is the event's id, so a batch that is written again changes
 // nothing: after a cut connection or a crash everything is simply tried again.

@@ -1,5 +1,5 @@
-// Package stdout is the sink that writes events to the standard output, one
-// line each: JSON for the next program of a pipe, text for people.
+// Package stdout writes events to the standard output, one line each: JSON for
+// the next program of a pipe, text for people.
 //
 // Each batch is one write, and all stdout sinks of a process take turns, so
 // lines never mix. When the reader goes away (`engine run … | head`), there is

@@ -1,5 +1,5 @@
-// Package generator is the source that makes events up: for trying a pipeline
-// out, for loading it, and for measuring it.
+// Package generator makes events up: for trying a pipeline out, for loading it,
+// and for measuring it.
 //
 // It is open-loop. A schedule, the integral of the rate, says when each event
 // is due; once a millisecond Read hands out what has become due as one parcel.
