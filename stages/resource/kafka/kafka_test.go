@@ -315,7 +315,7 @@ func filled(t *testing.T, log *lines, n int) (*Cluster, *trimmer, *kgo.Client) {
 	}
 	cl := client(t, c, kgo.ProducerBatchCompression(kgo.NoCompression()), kgo.ProducerLinger(0))
 	fill(t, cl, n)
-	return c, &trimmer{broker: c.broker, admin: kadm.NewClient(cl), clock: stage.SystemClock,
+	return c, &trimmer{broker: c.broker, admin: kadm.NewClient(cl), now: time.Now,
 		log: slog.New(slog.NewTextHandler(log, nil)), said: map[string]time.Time{}}, cl
 }
 
@@ -398,24 +398,30 @@ func TestAGroupThatHasNotCommittedYetKeepsTheWholeTopic(t *testing.T) {
 	}
 }
 
-func TestTopicsLoseWhatIsTooOldUnlessAGroupStillNeedsIt(t *testing.T) {
+func TestOnlyATopicThatSetsATimeLosesWhatIsOlderAndNotFromUnderAGroup(t *testing.T) {
 	c, trimmer, cl := filled(t, &lines{}, 64)
-	trimmer.clock = later{8 * 24 * time.Hour}
+	start := func() int64 {
+		if err := trimmer.trim(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		return c.broker.cluster.PartitionInfo("logs", 0).LogStartOffset
+	}
 	commit(t, cl, "g", 10)
-	if err := trimmer.trim(t.Context()); err != nil {
+	trimmer.now = func() time.Time { return time.Now().Add(2 * time.Hour) }
+	if got := start(); got != 0 {
+		t.Errorf("the topic sets no time, and the log starts at %d", got)
+	}
+	hour := "3600000"
+	_, err := kadm.NewClient(cl).AlterTopicConfigs(t.Context(), []kadm.AlterConfig{{Name: "retention.ms", Value: &hour}}, "logs")
+	if err != nil {
 		t.Fatal(err)
 	}
-	// eight days later the group has not committed for a week: it is gone
-	if start := c.broker.cluster.PartitionInfo("logs", 0).LogStartOffset; start != 64 {
-		t.Errorf("the log starts at %d, want all 64 old records gone", start)
+	if got := start(); got != 10 {
+		t.Errorf("group g has read up to 10, and the log starts at %d", got)
 	}
-}
-
-// later is a clock that is ahead.
-type later struct{ by time.Duration }
-
-func (l later) Now() time.Time { return time.Now().Add(l.by) }
-
-func (l later) Sleep(ctx context.Context, d time.Duration) error {
-	return stage.SystemClock.Sleep(ctx, d)
+	// eight days later the group has not committed for a week: it is gone
+	trimmer.now = func() time.Time { return time.Now().Add(8 * 24 * time.Hour) }
+	if got := start(); got != 64 {
+		t.Errorf("the log starts at %d, want all 64 old records gone", got)
+	}
 }

@@ -29,7 +29,7 @@ const (
 type trimmer struct {
 	broker *broker
 	admin  *kadm.Client
-	clock  stage.Clock
+	now    func() time.Time // the broker's own: it stamps commits with the time of day
 	log    *slog.Logger
 	said   map[string]time.Time // by topic/partition: when it was last said to be held back
 }
@@ -42,7 +42,7 @@ func (b *broker) keepBounded(c *Cluster, s stage.Settings) error {
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	b.stop, b.stopped = cancel, make(chan struct{})
-	t := &trimmer{broker: b, admin: kadm.NewClient(client), clock: s.Clock, log: s.Log, said: map[string]time.Time{}}
+	t := &trimmer{broker: b, admin: kadm.NewClient(client), now: time.Now, log: s.Log, said: map[string]time.Time{}}
 	go func() {
 		defer close(b.stopped)
 		defer client.Close()
@@ -59,7 +59,14 @@ func (b *broker) stopTrimming() {
 }
 
 func (t *trimmer) run(ctx context.Context) {
-	for t.clock.Sleep(ctx, trimEvery) == nil {
+	tick := time.NewTicker(trimEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
 		if err := t.trim(ctx); err != nil && ctx.Err() == nil {
 			t.log.Warn("embedded broker: could not look for records to remove", "error", err)
 		}
@@ -108,7 +115,7 @@ func (t *trimmer) alive(g *kfake.GroupInfo) bool {
 	}
 	for _, partitions := range g.Commits {
 		for _, commit := range partitions {
-			if t.clock.Now().Sub(commit.At) < groupLives {
+			if t.now().Sub(commit.At) < groupLives {
 				return true
 			}
 		}
@@ -140,14 +147,15 @@ func (t *trimmer) plan(ctx context.Context, cut kadm.Offsets, topic string, live
 	return nil
 }
 
-// expired finds the first offset of each partition that is young enough.
+// expired finds the first offset of each partition that is young enough. A
+// topic that sets no time has none: events may be older than the topic, such as
+// those of a file that is read in, and Kafka's week would take them at once.
 func (t *trimmer) expired(ctx context.Context, info *kfake.TopicInfo) (map[int32]int64, error) {
-	const week = 7 * 24 * time.Hour // Kafka's default
-	keep := configured(info, "retention.ms", week.Milliseconds())
+	keep := configured(info, "retention.ms", -1)
 	if keep < 0 {
 		return nil, nil
 	}
-	listed, err := t.admin.ListOffsetsAfterMilli(ctx, t.clock.Now().UnixMilli()-keep, info.Topic)
+	listed, err := t.admin.ListOffsetsAfterMilli(ctx, t.now().UnixMilli()-keep, info.Topic)
 	if err != nil {
 		return nil, fmt.Errorf("offsets by time: %w", err)
 	}
@@ -208,7 +216,7 @@ func subscribed(g *kfake.GroupInfo, topic string) bool {
 // held says that a partition grows beyond its bound, and why.
 func (t *trimmer) held(topic string, p *kfake.PartitionInfo, records int64) {
 	key := topic + "/" + strconv.Itoa(int(p.Partition))
-	now := t.clock.Now()
+	now := t.now()
 	if now.Sub(t.said[key]) < heldEvery {
 		return
 	}
