@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"context"
 	stdsql "database/sql"
 	"errors"
@@ -66,11 +67,8 @@ func (d *Database) openSQLite(ctx context.Context, file string, s stage.Settings
 		return Classify(fmt.Errorf("opening SQLite file %s: %w", file, err))
 	}
 	d.SQLite, d.name = db, "SQLite "+file
-	text := "embedded SQLite database " + file + ", for this machine only"
-	if v := s.Variables["dsn"]; v != "" {
-		text += "; " + v + "=postgres://… replaces it"
-	}
-	s.Log.Info(text)
+	s.Log.Info("embedded SQLite database " + file + ", for this machine only; for PostgreSQL set " +
+		cmp.Or(s.Variables["dsn"], "resources."+s.Name+".dsn") + " to postgres://…")
 	return nil
 }
 
