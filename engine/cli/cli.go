@@ -43,8 +43,7 @@ func Run(catalogue []stage.Stage, args []string, stdout, stderr io.Writer) int {
 		kong.Description("Pipelines for logs and events: one YAML file says where events come from, what happens around them, and where they go."),
 		kong.Writers(stdout, stderr),
 		kong.Exit(func(code int) { exit = code }),
-		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
-		kong.UsageOnError(),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: proseWidth}),
 	)
 	if err != nil {
 		panic(err) // the grammar is fixed: a bug
@@ -57,11 +56,21 @@ func Run(catalogue []stage.Stage, args []string, stdout, stderr io.Writer) int {
 		return exit
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "engine: %v\nrun `engine --help` for the commands\n", err)
-		return ExitUsage
+		return misused(parser, err, stderr)
 	}
-	err = ctx.Run(&program{catalogue: catalogue, out: stdout, err: stderr})
+	err = ctx.Run(&program{catalogue: catalogue, parser: parser, out: stdout, err: stderr})
 	return report(stderr, err)
+}
+
+// misused says what is wrong with a command line, and how it goes.
+func misused(parser *kong.Kong, err error, stderr io.Writer) int {
+	fmt.Fprintf(stderr, "engine: %v\n", err)
+	parser.Stdout = stderr // usage is a part of the error here
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) {
+		_ = wrong.Context.PrintUsage(true) // the error itself is told
+	}
+	return ExitUsage
 }
 
 // commands is the grammar of the command line.
@@ -80,7 +89,22 @@ type commands struct {
 // program is what every command needs.
 type program struct {
 	catalogue []stage.Stage
+	parser    *kong.Kong
 	out, err  io.Writer
+}
+
+// again runs another command line in place of this one.
+func (p *program) again(args ...string) {
+	Run(p.catalogue, args, p.out, p.err)
+}
+
+func (p *program) isCommand(name string) bool {
+	for _, n := range p.parser.Model.Children {
+		if n.Name == name {
+			return true
+		}
+	}
+	return false
 }
 
 // pipelineFlags are those of every command that reads a pipeline file.

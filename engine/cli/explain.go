@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode/utf8"
 
 	"millrace/engine/config"
 	"millrace/engine/stage"
@@ -19,76 +20,62 @@ func (c *explainCommand) Run(p *program) error {
 	if err != nil {
 		return err
 	}
+	width := proseWidthOf(p.out)
 	fmt.Fprintln(p.out, wrap("", fmt.Sprintf("pipeline %s: every event that a route reads is settled exactly once: "+
 		"delivered, filtered, shed, poisoned, rejected or returned. What cannot go on waits: nothing is dropped "+
-		"unless a stage below says so.", pipeline.Name)))
+		"unless a stage below says so.", pipeline.Name), width))
 	for i := range pipeline.Routes {
-		explainRoute(p.out, &pipeline.Routes[i])
+		explainRoute(p.out, &pipeline.Routes[i], width)
 	}
 	return nil
 }
 
-func explainRoute(out io.Writer, r *config.Route) {
-	fmt.Fprintf(out, "\nroute %s: %s\n", r.Name, flow(r))
-	fmt.Fprintln(out, wrap("  ", "guarantee: at least once. The source moves past an event only when it is settled, so a crash repeats "+
-		"events and skips none; a repeated event has the same id. How, and what each stage has to do with it:"))
+func explainRoute(out io.Writer, r *config.Route, width int) {
+	names := 0
+	for step := range r.Steps() {
+		names = max(names, utf8.RuneCountInString(step.Name))
+	}
+	fmt.Fprintln(out, "\n"+hang("route "+r.Name+": ", 4, flow(r), width))
 	if r.Source == nil {
-		fmt.Fprintln(out, "  it is fed by other routes, which wait until it has settled their events")
+		fmt.Fprintln(out, wrap("  ", "It is fed by other routes, which wait until it has settled their events.", width))
 	}
-	parts := []struct {
-		title string
-		of    func(stage.Explanation) string
-	}{
-		{"in normal operation", func(e stage.Explanation) string { return e.Does }},
-		{"when this process dies", func(e stage.Explanation) string { return e.Crash }},
-		{"while a dependency is away", func(e stage.Explanation) string { return e.Away }},
-	}
-	for _, part := range parts {
-		fmt.Fprintf(out, "  %s\n", part.title)
+	fmt.Fprintln(out, wrap("  ", "guarantee: at least once. The source moves past an event only when it is settled, so a crash repeats "+
+		"events and skips none; a repeated event has the same id. How, and what each stage has to do with it:", width))
+	for _, part := range explained {
+		title := "  " + part.title + "\n"
 		for step := range r.Steps() {
 			x, ok := step.Config.(stage.Explainer)
 			if !ok {
 				continue
 			}
 			if said := part.of(x.Explain()); said != "" {
-				fmt.Fprintln(out, wrap(fmt.Sprintf("    %-14s ", step.Name), said))
+				fmt.Fprintln(out, title+wrap("    "+pad(step.Name, names)+"  ", sentence(said), width))
+				title = ""
 			}
 		}
 	}
-	fmt.Fprintln(out, wrap(fmt.Sprintf("    %-14s ", "(the route)"), park(r)))
+	fmt.Fprintln(out, "  when an event is bad, or a person is needed")
+	fmt.Fprintln(out, wrap("    ", park(r), width))
 }
 
-// lineWidth is where text for people is broken.
-const lineWidth = 100
-
-// wrap breaks a text into lines behind a head, the further ones indented by
-// as much.
-func wrap(head, text string) string {
-	var b strings.Builder
-	b.WriteString(head)
-	column := len(head)
-	for i, word := range strings.Fields(text) {
-		if i > 0 && column+1+len(word) > lineWidth {
-			b.WriteString("\n" + strings.Repeat(" ", len(head)))
-			column = len(head)
-		} else if i > 0 {
-			b.WriteByte(' ')
-			column++
-		}
-		b.WriteString(word)
-		column += len([]rune(word))
-	}
-	return b.String()
+// explained are the parts of what stages say.
+var explained = []struct {
+	title string
+	of    func(stage.Explanation) string
+}{
+	{"in normal operation", func(e stage.Explanation) string { return e.Does }},
+	{"when this process dies", func(e stage.Explanation) string { return e.Crash }},
+	{"while a dependency is away", func(e stage.Explanation) string { return e.Away }},
 }
 
 // park says what the route does with what no stage of it can handle.
 func park(r *config.Route) string {
 	for step := range r.Steps() {
 		if step.Stage.Name == "poison_queue" {
-			return "bad events are stored aside and the rest goes on; what needs a person (a wrong password) parks the route"
+			return "Bad events are stored aside and the rest goes on. What needs a person (a wrong password) parks the route."
 		}
 	}
-	return "a bad event parks the route, since it has no poison_queue to store it; so does what needs a person (a wrong password)"
+	return "A bad event parks the route, since it has no poison_queue to store it. So does what needs a person (a wrong password)."
 }
 
 // flow is the route in one line.

@@ -1,10 +1,8 @@
 package cli
 
 import (
-	"fmt"
 	"log/slog"
-	"strconv"
-	"strings"
+	"math"
 	"time"
 
 	"millrace/engine"
@@ -24,6 +22,7 @@ const (
 type watcher struct {
 	engine *engine.Engine
 	screen *screen
+	live   bool
 	log    *slog.Logger
 	before map[string]glance
 	stop   chan struct{}
@@ -37,8 +36,12 @@ type glance struct {
 	latency books.Latencies
 }
 
-func watch(e *engine.Engine, s *screen, log *slog.Logger) *watcher {
-	w := &watcher{e, s, log, make(map[string]glance), make(chan struct{}), make(chan struct{})}
+// watch starts watching; end ends it. live asks for live lines.
+func watch(e *engine.Engine, s *screen, live bool, log *slog.Logger) *watcher {
+	w := &watcher{
+		engine: e, screen: s, live: live, log: log, before: make(map[string]glance),
+		stop: make(chan struct{}), ended: make(chan struct{}),
+	}
 	go w.run()
 	return w
 }
@@ -46,7 +49,7 @@ func watch(e *engine.Engine, s *screen, log *slog.Logger) *watcher {
 func (w *watcher) run() {
 	defer close(w.ended)
 	every := logEvery
-	if w.screen.terminal {
+	if w.live {
 		every = liveEvery
 	}
 	tick := time.NewTicker(every)
@@ -59,12 +62,12 @@ func (w *watcher) run() {
 		case <-tick.C:
 		}
 		rows := w.look()
-		if w.screen.terminal {
-			w.screen.show(table(rows, true))
+		if w.live {
+			w.screen.show(rows)
 			continue
 		}
 		for _, r := range rows {
-			w.log.Info("route", "name", r[0], "state", r[1], "doing", strings.Join(r[2:], ", "))
+			w.log.With("route", r.route).Info("progress", r.attributes()...)
 		}
 	}
 }
@@ -73,14 +76,14 @@ func (w *watcher) run() {
 func (w *watcher) end() {
 	close(w.stop)
 	<-w.ended
-	if w.screen.terminal {
+	if w.live {
 		w.screen.show(nil)
 	}
 }
 
 // look reads every route and compares it with the last look.
-func (w *watcher) look() [][]string {
-	var rows [][]string
+func (w *watcher) look() []liveRow {
+	var rows []liveRow
 	now := time.Now()
 	for _, s := range w.engine.Status() {
 		g := glance{now, s.Page, s.Latencies}
@@ -94,46 +97,49 @@ func (w *watcher) look() [][]string {
 	return rows
 }
 
-// describe is a route's live line, cell by cell.
-func describe(s *engine.RouteStatus, last, now glance) []string {
-	row := []string{s.Name, string(s.State)}
+// describe is a route's live line, cell by cell, from two glances at it.
+func describe(s *engine.RouteStatus, last, now glance) liveRow {
+	row := liveRow{route: s.Name, state: string(s.State)}
 	if s.Reason != nil {
-		return append(row, s.Reason.Error())
-	}
-	seconds := now.at.Sub(last.at).Seconds()
-	rate := func(a, b int64) string {
-		if seconds <= 0 {
-			return "0/s"
-		}
-		return thousands(int64(float64(b-a)/seconds+0.5)) + "/s"
+		row.reason = s.Reason.Error()
+		return row
 	}
 	if offered, ok := number(s, "offered"); ok {
-		row = append(row, "offered "+thousands(int64(offered+0.5))+"/s")
+		row.rate("offered", offered, rankOffered)
 	}
-	row = append(row,
-		"in "+rate(last.page.In, now.page.In),
-		"out "+rate(last.page.Outcomes[event.Delivered], now.page.Outcomes[event.Delivered]))
+	seconds := now.at.Sub(last.at).Seconds()
+	row.rate("in", perSecond(now.page.In-last.page.In, seconds), rankIn)
+	delivered := now.page.Outcomes[event.Delivered] - last.page.Outcomes[event.Delivered]
+	row.rate("out", perSecond(delivered, seconds), rankOut)
 	if n := now.page.Batches - last.page.Batches; n > 0 {
-		row = append(row, "batch "+strconv.FormatInt((now.page.In-last.page.In)/n, 10))
+		row.count("batch", (now.page.In-last.page.In)/n, rankBatch)
 	}
 	if l := now.latency.Since(last.latency); l.Count() > 0 {
-		row = append(row, "p50 "+short(l.Quantile(.5)), "p99 "+short(l.Quantile(.99)))
+		row.latency("p50", l.Quantile(.5), rankP50)
+		row.latency("p99", l.Quantile(.99), rankP99)
 	}
-	row = append(row, "in flight "+thousands(s.Page.InFlight))
+	row.count("in flight", now.page.InFlight, rankInFlight)
 	if lag, ok := s.Lag(); ok {
-		row = append(row, "lag "+thousands(lag))
+		row.count("lag", lag, rankLag)
 	}
 	for _, st := range s.Stages {
 		if state, ok := st.Values["state"].(string); ok {
-			row = append(row, st.Name+" "+state)
+			row.word(st.Name, state)
 		}
 	}
 	for _, o := range []event.Outcome{event.Poisoned, event.Shed, event.Rejected} {
 		if n := now.page.Outcomes[o]; n > 0 {
-			row = append(row, o.String()+" "+thousands(n))
+			row.count(o.String(), n, rankTrouble)
 		}
 	}
 	return row
+}
+
+func perSecond(n int64, seconds float64) float64 {
+	if seconds <= 0 {
+		return 0
+	}
+	return math.Round(float64(n) / seconds)
 }
 
 func number(s *engine.RouteStatus, key string) (float64, bool) {
@@ -143,90 +149,4 @@ func number(s *engine.RouteStatus, key string) (float64, bool) {
 		}
 	}
 	return 0, false
-}
-
-func short(d time.Duration) string {
-	switch {
-	case d >= 10*time.Second:
-		return d.Round(100 * time.Millisecond).String()
-	case d >= 100*time.Millisecond:
-		return d.Round(time.Millisecond).String()
-	default:
-		return d.Round(10 * time.Microsecond).String()
-	}
-}
-
-func thousands(n int64) string {
-	digits := strconv.FormatInt(n, 10)
-	sign := ""
-	if n < 0 {
-		sign, digits = "-", digits[1:]
-	}
-	for i := len(digits) - 3; i > 0; i -= 3 {
-		digits = digits[:i] + "," + digits[i:]
-	}
-	return sign + digits
-}
-
-// table pads the cells of each column to the same width. Ragged rows only
-// line up their first two columns.
-func table(rows [][]string, ragged bool) []string {
-	var widths []int
-	for _, r := range rows {
-		for i, cell := range r {
-			if i == len(widths) {
-				widths = append(widths, 0)
-			}
-			widths[i] = max(widths[i], len([]rune(cell)))
-		}
-	}
-	lines := make([]string, len(rows))
-	for n, r := range rows {
-		var b strings.Builder
-		for i, cell := range r {
-			pad := strings.Repeat(" ", widths[i]-len([]rune(cell)))
-			switch {
-			case i == len(r)-1 && (ragged || i == 0):
-				b.WriteString(cell)
-			case ragged || i == 0:
-				b.WriteString(cell + pad + "  ")
-			default:
-				b.WriteString("  " + pad + cell)
-			}
-		}
-		lines[n] = strings.TrimRight(b.String(), " ")
-	}
-	return lines
-}
-
-// printBooks prints the account of a run.
-func printBooks(out interface{ Write([]byte) (int, error) }, e *engine.Engine, r engine.Report) {
-	fmt.Fprintf(out, "\nbooks of %s after %.1f s (%.1f s of CPU, %.0f MB at most)\n",
-		r.Pipeline, r.DurationS, r.Resources.CPUSeconds, r.Resources.MaxRSSMB)
-	rows := [][]string{{"route", "in", "delivered", "filtered", "shed", "poisoned", "rejected", "returned", "in flight", "batches", "p50", "p99", "p99.9"}}
-	var notes []string
-	for _, s := range e.Status() {
-		b := r.Routes[s.Name].Books
-		row := []string{s.Name}
-		for _, n := range []int64{b.In, b.Delivered, b.Filtered, b.Shed, b.Poisoned, b.Rejected, b.Returned, b.InFlight, b.Batches} {
-			row = append(row, thousands(n))
-		}
-		for _, q := range []float64{.5, .99, .999} {
-			row = append(row, short(s.Latencies.Quantile(q)))
-		}
-		rows = append(rows, row)
-		switch err := s.Page.Check(); {
-		case err != nil:
-			notes = append(notes, s.Name+": "+err.Error())
-		case b.Lost > 0:
-			notes = append(notes, fmt.Sprintf("%s: %s events were gone at the source before they could be read", s.Name, thousands(b.Lost)))
-		}
-	}
-	for _, line := range table(rows, false) {
-		fmt.Fprintln(out, line)
-	}
-	if len(notes) == 0 {
-		notes = []string{"balanced: every event that came in is accounted for"}
-	}
-	fmt.Fprintln(out, strings.Join(notes, "\n"))
 }

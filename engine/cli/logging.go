@@ -12,27 +12,32 @@ import (
 
 // newLogger logs text for people on a terminal and JSON otherwise; lines that
 // repeat are thinned out.
-func newLogger(w io.Writer, terminal bool, level string) *slog.Logger {
+func newLogger(s *screen, level string) *slog.Logger {
 	var min slog.Level
 	_ = min.UnmarshalText([]byte(level)) // the grammar allows known names only
-	var h slog.Handler = slog.NewJSONHandler(w, &slog.HandlerOptions{Level: min})
-	if terminal {
-		h = newTextLines(w, min)
+	var h slog.Handler = slog.NewJSONHandler(s, &slog.HandlerOptions{Level: min})
+	if s.terminal() {
+		h = newTextLines(s, min, s.width)
 	}
-	return slog.New(&throttle{next: h, seen: &sightings{last: make(map[string]*sighting)}})
+	return slog.New(newThrottle(h))
 }
 
-// textLines writes a log line as "15:04:05 WARN  message  key=value".
+// textLines writes a log line as "15:04:05 WARN  message  key=value", broken
+// at the terminal's width.
 type textLines struct {
 	w     io.Writer
+	width func() int // 0: lines are not broken
 	mu    *sync.Mutex
 	buf   *bytes.Buffer
 	attrs slog.Handler // writes the attributes into buf
 }
 
-func newTextLines(w io.Writer, level slog.Level) *textLines {
+// afterLevel is the column of a message, and where a broken line goes on.
+const afterLevel = len("15:04:05 WARN  ")
+
+func newTextLines(w io.Writer, level slog.Level, width func() int) *textLines {
 	buf := &bytes.Buffer{}
-	return &textLines{w: w, mu: &sync.Mutex{}, buf: buf, attrs: slog.NewTextHandler(buf, &slog.HandlerOptions{
+	return &textLines{w: w, width: width, mu: &sync.Mutex{}, buf: buf, attrs: slog.NewTextHandler(buf, &slog.HandlerOptions{
 		Level: level,
 		ReplaceAttr: func(groups []string, a slog.Attr) slog.Attr {
 			if len(groups) == 0 && (a.Key == slog.TimeKey || a.Key == slog.LevelKey || a.Key == slog.MessageKey) {
@@ -52,14 +57,12 @@ func (h *textLines) Handle(ctx context.Context, r slog.Record) error {
 	if err := h.attrs.Handle(ctx, r); err != nil {
 		return err
 	}
-	var line strings.Builder
-	line.WriteString(r.Time.Format(time.TimeOnly) + " " + r.Level.String())
-	line.WriteString(strings.Repeat(" ", max(1, 6-len(r.Level.String()))) + r.Message)
-	if h.buf.Len() > 1 {
-		line.WriteString("  ")
+	head := pad(r.Time.Format(time.TimeOnly)+" "+r.Level.String(), afterLevel-1) + " "
+	line := hang(head, afterLevel, r.Message, h.width())
+	if attrs := strings.TrimSpace(h.buf.String()); attrs != "" {
+		line = hang(line+"  ", afterLevel, attrs, h.width())
 	}
-	line.Write(h.buf.Bytes())
-	_, err := io.WriteString(h.w, line.String())
+	_, err := io.WriteString(h.w, line+"\n")
 	return err
 }
 
@@ -73,73 +76,4 @@ func (h *textLines) WithGroup(name string) slog.Handler {
 	c := *h
 	c.attrs = h.attrs.WithGroup(name)
 	return &c
-}
-
-// quiet is how long a line that was logged is not logged again.
-const quiet = 10 * time.Second
-
-// throttle lets a line through once in a while: in an outage the same thing
-// happens thousands of times. The next one that passes says how often it was
-// held back.
-type throttle struct {
-	next  slog.Handler
-	attrs string // of the logger: the same message of another route is another line
-	seen  *sightings
-}
-
-type sightings struct {
-	mu   sync.Mutex
-	last map[string]*sighting
-}
-
-type sighting struct {
-	at   time.Time
-	held int
-}
-
-func (t *throttle) Enabled(ctx context.Context, l slog.Level) bool { return t.next.Enabled(ctx, l) }
-
-func (t *throttle) Handle(ctx context.Context, r slog.Record) error {
-	held, pass := t.seen.pass(r.Level.String()+r.Message+t.attrs, r.Time)
-	if !pass {
-		return nil
-	}
-	if held > 0 {
-		r = r.Clone()
-		r.AddAttrs(slog.Int("repeated", held))
-	}
-	return t.next.Handle(ctx, r)
-}
-
-func (s *sightings) pass(key string, now time.Time) (held int, pass bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	last := s.last[key]
-	if last == nil {
-		if len(s.last) > 1000 { // bounded: messages are few, but may hold numbers
-			clear(s.last)
-		}
-		s.last[key] = &sighting{at: now}
-		return 0, true
-	}
-	if now.Sub(last.at) < quiet {
-		last.held++
-		return 0, false
-	}
-	held = last.held
-	*last = sighting{at: now}
-	return held, true
-}
-
-func (t *throttle) WithAttrs(attrs []slog.Attr) slog.Handler {
-	var key strings.Builder
-	key.WriteString(t.attrs)
-	for _, a := range attrs {
-		key.WriteString("|" + a.String())
-	}
-	return &throttle{next: t.next.WithAttrs(attrs), attrs: key.String(), seen: t.seen}
-}
-
-func (t *throttle) WithGroup(name string) slog.Handler {
-	return &throttle{next: t.next.WithGroup(name), attrs: t.attrs + "|" + name, seen: t.seen}
 }

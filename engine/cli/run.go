@@ -35,7 +35,7 @@ func (c *runCommand) Run(p *program) error {
 		return err
 	}
 	screen := newScreen(p.err)
-	log := newLogger(screen, screen.terminal, c.LogLevel)
+	log := newLogger(screen, c.LogLevel)
 	listener, err := listen(pipeline.Listen)
 	if err != nil {
 		return err
@@ -54,14 +54,32 @@ func (c *runCommand) Run(p *program) error {
 	server := serve(e, listener)
 	log.Info("running", "pipeline", pipeline.Name, "routes", len(pipeline.Routes), "listen", "http://"+listener.Addr().String())
 	release := c.stopOn(e, stop, log)
-	live := watch(e, screen, log)
+	// Events that a stage prints would be torn by lines that come and go.
+	shared := writesStdout(pipeline)
+	live := watch(e, screen, screen.terminal() && !(shared && terminalWidth(p.out) > 0), log)
 	err = e.Run(ctx)
 	live.end()
 	release()
 	if serr := server.Close(); serr != nil {
 		log.Warn("closing the HTTP server", "error", serr)
 	}
-	return errors.Join(err, c.account(p, e))
+	return errors.Join(err, c.account(p, e, shared || c.Report == stdout))
+}
+
+// stdout is the standard output as a name for --report.
+const stdout = "-"
+
+// writesStdout says whether a stage of the pipeline writes events to the
+// standard output, which are then for the next program of a pipe.
+func writesStdout(p *config.Pipeline) bool {
+	for i := range p.Routes {
+		for _, l := range linksOf(&p.Routes[i]) {
+			if l.Writes && l.What == "stdout" {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // stopOn stops the run after --for, and on signals: the first drains, the
@@ -87,6 +105,10 @@ func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (re
 				log.Info("stopping: what was read is still delivered; once more stops at once",
 					"signal", s.String(), "at_most", e.Pipeline().DrainTimeout.String())
 			case <-enough:
+				if !stopping {
+					log.Info("stopping: the time is up; what was read is still delivered",
+						"after", c.For.String(), "at_most", e.Pipeline().DrainTimeout.String())
+				}
 			case <-done:
 				return
 			}
@@ -100,25 +122,30 @@ func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (re
 	}
 }
 
-// account prints the books and writes the report.
-func (c *runCommand) account(p *program, e *engine.Engine) error {
-	report := e.Report()
-	printBooks(p.out, e, report)
+// account prints the books and writes the report. The books leave the standard
+// output alone when data goes there.
+func (c *runCommand) account(p *program, e *engine.Engine, data bool) error {
+	r := e.Report()
+	out := p.out
+	if data {
+		out = p.err
+	}
+	printBooks(out, e.Status(), r)
 	var errs []error
 	if c.Report != "" {
-		errs = append(errs, writeReport(c.Report, p.out, report))
+		errs = append(errs, writeReport(c.Report, p.out, r))
 	}
 	if c.Verify {
-		errs = append(errs, verify(e))
+		errs = append(errs, verify(e.Status()))
 	}
 	return errors.Join(errs...)
 }
 
 // verify checks what a run has to show at its end. That the books balance the
 // run itself has checked.
-func verify(e *engine.Engine) error {
+func verify(routes []engine.RouteStatus) error {
 	var errs []error
-	for _, s := range e.Status() {
+	for _, s := range routes {
 		if s.Page.Lost > 0 {
 			errs = append(errs, fmt.Errorf("verify: route %s: %d events were gone at the source before they could be read", s.Name, s.Page.Lost))
 		}
@@ -129,14 +156,14 @@ func verify(e *engine.Engine) error {
 	return errors.Join(errs...)
 }
 
-func writeReport(name string, stdout io.Writer, r engine.Report) error {
+func writeReport(name string, out io.Writer, r engine.Report) error {
 	text, err := json.MarshalIndent(r, "", "  ")
 	if err != nil {
 		return fmt.Errorf("report: %w", err)
 	}
 	text = append(text, '\n')
-	if name == "-" {
-		_, err = stdout.Write(text)
+	if name == stdout {
+		_, err = out.Write(text)
 	} else {
 		err = os.WriteFile(name, text, 0o644)
 	}
@@ -167,81 +194,4 @@ func serve(e *engine.Engine, l net.Listener) *http.Server {
 	}
 	go func() { _ = s.Serve(l) }() // ends with ErrServerClosed
 	return s
-}
-
-// healthy probes the resources once.
-func healthy(ctx context.Context, e *engine.Engine) error {
-	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
-	defer cancel()
-	var errs []error
-	for _, c := range e.Probe(ctx) {
-		if c.Err != nil {
-			errs = append(errs, fmt.Errorf("%s %s is away: %w", c.Kind, c.Name, c.Err))
-		}
-	}
-	if err := errors.Join(errs...); err != nil {
-		return &codeError{ExitUnreachable, err}
-	}
-	return nil
-}
-
-// probeTimeout bounds a check of all dependencies.
-const probeTimeout = 5 * time.Second
-
-type validateCommand struct {
-	pipelineFlags
-	Connect bool `help:"Also connect to each dependency, once."`
-}
-
-// Run checks a pipeline file.
-func (c *validateCommand) Run(p *program) error {
-	pipeline, err := c.load(p)
-	if err != nil {
-		return err
-	}
-	stages := 0
-	for i := range pipeline.Routes {
-		for range pipeline.Routes[i].Steps() {
-			stages++
-		}
-	}
-	fmt.Fprintf(p.out, "%s: ok (%s, %s)\n", c.File, count(len(pipeline.Routes), "route"), count(stages, "stage"))
-	if !c.Connect {
-		return nil
-	}
-	return connect(p, pipeline)
-}
-
-// connect opens the resources beside a scratch state directory, so that a
-// running engine is not disturbed and nothing is left behind, and probes them.
-func connect(p *program, pipeline *config.Pipeline) error {
-	scratch, err := os.MkdirTemp("", "millrace-validate-")
-	if err != nil {
-		return err
-	}
-	defer func() { _ = os.RemoveAll(scratch) }()
-	probed := *pipeline
-	probed.State = scratch
-	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
-	defer cancel()
-	e, err := engine.New(ctx, &probed, newLogger(p.err, false, "error"))
-	if err != nil {
-		return err
-	}
-	defer func() { _ = e.Close() }()
-	for _, c := range e.Probe(ctx) {
-		word := "ok"
-		if c.Err != nil {
-			word = "away"
-		}
-		fmt.Fprintf(p.out, "%s %s: %s (%s)\n", c.Kind, c.Name, word, c.Took.Round(100*time.Microsecond))
-	}
-	return healthy(ctx, e)
-}
-
-func count(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

@@ -3,32 +3,27 @@ package cli
 import (
 	"fmt"
 	"io"
-	"os"
 	"strings"
 	"sync"
-
-	"golang.org/x/term"
 )
 
 // screen is where log lines and the live lines share a terminal: the live
 // lines stay at the bottom, log lines go above them. Elsewhere it only passes
 // log lines on. Safe for concurrent use.
 type screen struct {
-	out      io.Writer
-	terminal bool
-	fd       int
+	out   io.Writer
+	width func() int // of the terminal now; 0: there is none
 
 	mu   sync.Mutex
 	live []string // the lines at the bottom now
 }
 
 func newScreen(out io.Writer) *screen {
-	s := &screen{out: out}
-	if f, ok := out.(*os.File); ok && term.IsTerminal(int(f.Fd())) {
-		s.terminal, s.fd = true, int(f.Fd())
-	}
-	return s
+	return &screen{out: out, width: func() int { return terminalWidth(out) }}
 }
+
+// terminal says whether people look at it.
+func (s *screen) terminal() bool { return s.width() > 0 }
 
 // Write writes log lines above the live lines.
 func (s *screen) Write(p []byte) (int, error) {
@@ -44,21 +39,13 @@ func (s *screen) Write(p []byte) (int, error) {
 }
 
 // show puts up new live lines; none takes them away.
-func (s *screen) show(lines []string) {
+func (s *screen) show(rows []liveRow) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	text := s.erased()
-	s.live = s.live[:0]
-	width, _, err := term.GetSize(s.fd)
-	if err != nil || width < 20 {
-		width = 80
-	}
-	for _, l := range lines {
-		// A line that wraps could not be erased again.
-		if r := []rune(l); len(r) >= width {
-			l = string(r[:width-1])
-		}
-		s.live = append(s.live, l)
+	// One column less than there are: a line that wraps could not be erased again.
+	s.live = layout(rows, s.width()-1)
+	for _, l := range s.live {
 		text += l + "\n"
 	}
 	_, _ = io.WriteString(s.out, text) // a terminal that is gone shows nothing

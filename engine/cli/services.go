@@ -39,7 +39,7 @@ func (c *brokerCommand) Run(p *program) (err error) {
 	}()
 	screen := newScreen(p.err)
 	settings := stage.Settings{
-		Name: "broker", Log: newLogger(screen, screen.terminal, c.LogLevel), Clock: stage.SystemClock,
+		Name: "broker", Log: newLogger(screen, c.LogLevel), Clock: stage.SystemClock,
 		StateDir: dir.Path, State: dir.DB,
 	}
 	return broker.ServeBroker(ctx, settings, c.Listen, c.Registry, func(broker, registry string) {
@@ -68,7 +68,7 @@ type stateListCommand struct {
 // Run lists a state directory.
 func (c *stateListCommand) Run(p *program) error {
 	dir := c.Where
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() {
+	if info, err := os.Stat(dir); err == nil && !info.IsDir() || err != nil && isYAML(dir) {
 		pipeline, err := config.Load(p.catalogue, dir, config.Options{})
 		if err != nil {
 			return &codeError{ExitUsage, err}
@@ -88,8 +88,13 @@ func (c *stateListCommand) Run(p *program) error {
 		}
 		rows = append(rows, []string{"  " + e.Name, size})
 	}
-	for _, line := range table(rows, false) {
+	for _, line := range table(rows) {
 		fmt.Fprintln(p.out, line)
 	}
 	return nil
+}
+
+func isYAML(name string) bool {
+	ext := filepath.Ext(name)
+	return ext == ".yaml" || ext == ".yml"
 }

@@ -2,8 +2,11 @@ package cli
 
 import (
 	"fmt"
+	"go/doc/comment"
 	"io"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"millrace/engine/config/docs"
 	"millrace/engine/stage"
@@ -22,21 +25,22 @@ func (c *listCommand) Run(p *program) error {
 		}
 		return nil
 	}
-	rows := make([][]string, 0, len(p.catalogue))
+	kind, name := 0, 0
 	for _, s := range p.catalogue {
-		rows = append(rows, []string{string(s.Kind), s.Name, docs.Of(s).Summary})
+		kind, name = max(kind, len(s.Kind)), max(name, utf8.RuneCountInString(s.Name))
 	}
-	for _, line := range table(rows, true) {
-		fmt.Fprintln(p.out, line)
+	for _, s := range p.catalogue {
+		head := pad(string(s.Kind), kind) + "  " + pad(s.Name, name) + "  "
+		fmt.Fprintln(p.out, strings.TrimRight(wrap(head, docs.Of(s).Summary, terminalWidth(p.out)), " "))
 	}
 	return nil
 }
 
 type helpCommand struct {
-	Stage string `arg:"" help:"The stage's name, or kind/name where a name is used twice (sink/kafka)."`
+	Stage string `arg:"" optional:"" help:"The stage's name, or kind/name where a name is used twice (sink/kafka)."`
 }
 
-// Run explains the stages of that name.
+// Run explains the stages of that name, or a command.
 func (c *helpCommand) Run(p *program) error {
 	kind, name, ok := strings.Cut(c.Stage, "/")
 	if !ok {
@@ -52,25 +56,90 @@ func (c *helpCommand) Run(p *program) error {
 			explainStage(p.out, s)
 		}
 	}
-	if found == 0 {
-		return &codeError{ExitUsage, fmt.Errorf("there is no stage %q; `engine list` shows them all", c.Stage)}
+	switch {
+	case found > 0:
+		return nil
+	case c.Stage == "":
+		p.again("--help")
+		return nil
+	case p.isCommand(c.Stage):
+		p.again(c.Stage, "--help")
+		return nil
 	}
-	return nil
+	return &codeError{ExitUsage, fmt.Errorf("there is no stage %q%s; `engine list` shows all stages", c.Stage, p.near(name))}
+}
+
+// near ends a sentence about an unknown stage with those of similar names.
+func (p *program) near(name string) string {
+	var names []string
+	seen := make(map[string]bool)
+	for _, s := range p.catalogue {
+		if !seen[s.Name] && similar(name, s.Name) {
+			names = append(names, s.Name)
+		}
+		seen[s.Name] = true
+	}
+	if len(names) == 0 {
+		return ""
+	}
+	return " (did you mean " + strings.Join(names, " or ") + "?)"
+}
+
+// similar says whether two names are one slip apart: they differ in one place,
+// by at most two letters, or one begins with the other.
+func similar(a, b string) bool {
+	a, b = strings.ToLower(a), strings.ToLower(b)
+	if len(a) >= 3 && strings.HasPrefix(b, a) || strings.HasPrefix(a, b) {
+		return true
+	}
+	shorter, longer := min(len(a), len(b)), max(len(a), len(b))
+	head := 0
+	for head < shorter && a[head] == b[head] {
+		head++
+	}
+	tail := 0
+	for tail < shorter-head && a[len(a)-1-tail] == b[len(b)-1-tail] {
+		tail++
+	}
+	return longer-head-tail <= 2 && head+tail > 0
 }
 
 func explainStage(out io.Writer, s stage.Stage) {
 	doc := docs.Of(s)
-	fmt.Fprintf(out, "%s %s\n\n%s\n", s.Kind, s.Name, indent(doc.Description))
+	width := proseWidthOf(out)
+	fmt.Fprintf(out, "%s %s\n\n%s\n", s.Kind, s.Name, prose(withoutPackage(doc.Description), "  ", width))
 	if len(doc.Fields) > 0 {
 		fmt.Fprintln(out, "\nKeys")
 	}
 	for _, f := range doc.Fields {
-		fmt.Fprintf(out, "  %s (%s%s)\n", f.Key, f.Type, defaultOf(f))
-		fmt.Fprintln(out, indent(indent(f.Comment)))
+		fmt.Fprintln(out, wrap("  ", f.Key+" ("+f.Type+defaultOf(f)+")", width))
+		if f.Comment != "" {
+			fmt.Fprintln(out, prose(f.Comment, "      ", width))
+		}
 	}
 	if doc.Example != "" {
 		fmt.Fprintf(out, "\nExample\n%s\n", indent(doc.Example))
 	}
+}
+
+// prose writes a Go comment for a terminal: paragraphs broken, lists and code
+// kept.
+func prose(text, prefix string, width int) string {
+	printer := &comment.Printer{TextPrefix: prefix, TextCodePrefix: prefix + "  ", TextWidth: width - len(prefix)}
+	written := printer.Text(new(comment.Parser).Parse(text))
+	return strings.TrimRight(strings.ReplaceAll(string(written), "\t", "  "), "\n")
+}
+
+// withoutPackage turns "Package limiter keeps …" into "Keeps …".
+func withoutPackage(description string) string {
+	rest, ok := strings.CutPrefix(description, "Package ")
+	_, rest, more := strings.Cut(rest, " ")
+	if !ok || !more {
+		return description
+	}
+	rest = strings.TrimPrefix(rest, "is ")
+	first, size := utf8.DecodeRuneInString(rest)
+	return string(unicode.ToUpper(first)) + rest[size:]
 }
 
 func defaultOf(f docs.Field) string {
@@ -78,14 +147,4 @@ func defaultOf(f docs.Field) string {
 		return ""
 	}
 	return ", default " + f.Default
-}
-
-func indent(text string) string {
-	lines := strings.Split(strings.TrimRight(text, "\n"), "\n")
-	for i, l := range lines {
-		if l != "" {
-			lines[i] = "  " + l
-		}
-	}
-	return strings.Join(lines, "\n")
 }
