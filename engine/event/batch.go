@@ -193,6 +193,16 @@ func (b *Batch) ReturnAll() {
 // settleAll turns one unsettled state into a final one, telling the observer
 // once per run of neighbouring rows: a batch that goes well is one call.
 func (b *Batch) settleAll(from, to Outcome) {
+	if n := len(b.events); b.rows == nil && b.counts[from] == n && n > 0 && to.Final() {
+		for row := range b.outcomes {
+			b.outcomes[row] = to
+		}
+		b.counts[from], b.counts[to] = 0, n
+		if b.settled != nil {
+			b.settled(0, n, to)
+		}
+		return
+	}
 	first, n := 0, 0
 	tell := func() {
 		if n > 0 && b.settled != nil {
