@@ -1,6 +1,7 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -48,8 +49,7 @@ func open(c *Config, s stage.Settings, brokerAddress, registryAddress string) (*
 			return nil, err
 		}
 		brokers = []string{cluster.broker.address}
-		s.Log.Info("embedded broker (kfake) at " + cluster.broker.address + ", not for production; set resources." + s.Name +
-			".brokers to use Kafka (such as ${KAFKA_BROKERS:-embedded})")
+		s.Log.Info("embedded broker (kfake) at " + cluster.broker.address + ", not for production; for Kafka set " + toSet(s, "brokers"))
 	}
 	cluster.opts = c.clientOpts(s, brokers)
 	if err := cluster.openRegistry(c, s, registryAddress); err != nil {
@@ -117,12 +117,17 @@ func (c *Cluster) openRegistry(cfg *Config, s stage.Settings, address string) er
 		}
 		urls = "http://" + served
 		c.registryURL = urls
-		s.Log.Info("embedded schema registry at " + urls + ", not for production; set resources." + s.Name +
-			".registry to use another (such as ${SCHEMA_REGISTRY_URL:-embedded})")
+		s.Log.Info("embedded schema registry at " + urls + ", not for production; for another set " + toSet(s, "registry"))
 	}
 	var err error
 	c.registry, err = newRegistry(s.Name, splitList(urls))
 	return err
+}
+
+// toSet names what replaces the embedded default of a key: the variable that
+// the file asks for, or the key itself.
+func toSet(s stage.Settings, key string) string {
+	return cmp.Or(s.Variables[key], "resources."+s.Name+"."+key)
 }
 
 func (c *Cluster) serveRegistry(file, address string) (string, error) {

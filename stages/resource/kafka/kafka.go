@@ -1,5 +1,5 @@
-// Package kafka is the connection to a Kafka cluster and its schema registry,
-// shared by the stages that read and write topics.
+// Package kafka connects to a Kafka cluster and its schema registry, for the
+// stages that read and write topics.
 //
 // The resource holds what every client of the cluster needs (addresses,
 // credentials, timeouts, the way to the log) and makes clients from it; the

@@ -106,7 +106,7 @@ func TestTopicsSchemasAndRecordsSurviveARestart(t *testing.T) {
 	if records := reader.PollFetches(ctx).Records(); len(records) != 1 || string(records[0].Value) != "kept" {
 		t.Errorf("records after the restart: %v", records)
 	}
-	for _, part := range []string{"embedded broker (kfake) at 127.0.0.1:", "not for production", "resources.kafka.brokers", "KAFKA_BROKERS"} {
+	for _, part := range []string{"embedded broker (kfake) at 127.0.0.1:", "not for production", "for Kafka set resources.kafka.brokers"} {
 		if !strings.Contains(log.String(), part) {
 			t.Errorf("the log does not say %q:\n%s", part, log)
 		}
