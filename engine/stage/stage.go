@@ -208,5 +208,5 @@ type Linker interface {
 // Link is one such use.
 type Link struct {
 	Writes bool   // false: reads
-	What   string // "kafka:<resource>:<topic>", "file:<path>"
+	What   string // "kafka:<resource>:<topic>", "file:<path>", "stdout"
 }

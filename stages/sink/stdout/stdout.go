@@ -61,6 +61,10 @@ func (c *Config) Explain() stage.Explanation {
 	}
 }
 
+// Links names the standard output, so that the command line shows nothing
+// else there.
+func (c *Config) Links() []stage.Link { return []stage.Link{{Writes: true, What: "stdout"}} }
+
 // Open gets ready to write to the process's standard output.
 func (c *Config) Open(context.Context, stage.Settings) (stage.Writer, error) {
 	text := c.Format == formatText || c.Format == formatAuto && term.IsTerminal(int(os.Stdout.Fd()))
