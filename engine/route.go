@@ -196,12 +196,12 @@ func (r *route) close() {
 	if r.cfg.Source == nil {
 		r.wiring.feeds[r.cfg.Name].end()
 	}
+	r.mu.Lock()
+	r.instance, r.reader = nil, nil // nobody asks a stage for its status any more
+	r.mu.Unlock()
 	if err := closeAll(ctx, r.wiring.open); err != nil {
 		r.log.Error("not closed cleanly", "error", err)
 	}
-	r.mu.Lock()
-	r.instance, r.reader = nil, nil
-	r.mu.Unlock()
 }
 
 // stop ends reading at once; what was read is still settled.

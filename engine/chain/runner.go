@@ -2,8 +2,10 @@ package chain
 
 import (
 	"errors"
+	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"runtime/debug"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -30,9 +32,14 @@ func (r *Runner) Middleware(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
 		growStack()
 		live := batching.LiveOf(msg)
-		defer live.Finish()
+		defer func() {
+			if p := recover(); p != nil {
+				r.Park(stage.Fatal(fmt.Errorf("the engine itself panicked: %v\n%s", p, debug.Stack())))
+			}
+			live.ReturnAll() // what is left when the route stops or parks
+			live.Finish()
+		}()
 		r.run(msg, live.Batch, next)
-		live.ReturnAll() // what is left when the route stops or parks
 		return nil, nil
 	}
 }

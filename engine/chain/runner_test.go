@@ -138,3 +138,17 @@ func TestAThrottledSinkIsGivenTheTimeItAsksFor(t *testing.T) {
 		}
 	})
 }
+
+func TestAPanicOutsideOfAnyStageLosesNothing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var parked error
+		h := func(msg *message.Message) ([]*message.Message, error) {
+			stage.BatchOf(msg).Settle(0, event.Delivered)
+			panic("nil map")
+		}
+		receipt, _ := drive(t, h, func(err error) { parked = err }, 0)
+		if stage.ClassOf(parked) != stage.Unfixable || receipt.Counts[event.Delivered] != 1 || receipt.Counts[event.Returned] != 1 {
+			t.Errorf("parked %v, receipt %+v", parked, receipt)
+		}
+	})
+}
