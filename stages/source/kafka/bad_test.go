@@ -69,8 +69,7 @@ func encoded(t testing.TB, id int, e event.Event) []byte {
 }
 
 func TestBadRecordsAreRefusedAndThePartitionGoesOn(t *testing.T) {
-	c := broker(t, 1)
-	l := at(c)
+	l := cluster(t, 1)
 	l.registry, _ = schemas(t)
 	r := l.open(t)
 	defer shut(t, r)
@@ -91,14 +90,14 @@ func TestBadRecordsAreRefusedAndThePartitionGoesOn(t *testing.T) {
 	for _, v := range values {
 		records = append(records, &kgo.Record{Value: v, Key: []byte("k")})
 	}
-	produce(t, producer(t, l.brokers), records...)
+	produce(t, producer(t, l), records...)
 	p, _ := read(t, r)
 	if len(p.Events) != len(values) || len(p.Refused) != len(reasons) {
 		t.Fatalf("got %d events of which %d refused: %v", len(p.Events), len(p.Refused), p.Refused)
 	}
 	for i, refusal := range p.Refused {
 		e := &p.Events[refusal.Index]
-		where := fmt.Sprintf("topic logs, partition 0, offset %d", i)
+		where := fmt.Sprintf("topic %s, partition 0, offset %d", l.topic, i)
 		if refusal.Index != i || stage.ClassOf(refusal.Err) != stage.BadEvent ||
 			!strings.Contains(refusal.Err.Error(), where) || !strings.Contains(refusal.Err.Error(), reasons[i]) {
 			t.Errorf("refusal %d: index %d: %v; want it to name %q and %q", i, refusal.Index, refusal.Err, where, reasons[i])
@@ -117,20 +116,19 @@ func TestBadRecordsAreRefusedAndThePartitionGoesOn(t *testing.T) {
 	if err := r.commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := committed(t, l.brokers, "readers")[0]; got != int64(len(values)) {
+	if got := l.committed(t)[0]; got != int64(len(values)) {
 		t.Errorf("committed %d, want %d", got, len(values))
 	}
 }
 
 func TestARegistryThatIsAwayIsWaitedForAndNothingIsRefused(t *testing.T) {
-	c := broker(t, 1)
-	l := at(c)
+	l := cluster(t, 1)
 	url, away := schemas(t)
 	l.registry = url
 	r := l.open(t)
 	id := register(t, r)
 	shut(t, r)
-	produce(t, producer(t, l.brokers),
+	produce(t, producer(t, l),
 		&kgo.Record{Value: encoded(t, id, event.Event{Message: "first"})}, &kgo.Record{Value: []byte(`{"message":"second"}`)})
 	away.Store(true)
 	asked := make(chan struct{}, 1)
@@ -171,10 +169,9 @@ func (c tellingClock) Sleep(ctx context.Context, _ time.Duration) error {
 }
 
 func TestARecordsOwnIDIsKeptAndOthersComeFromItsPlace(t *testing.T) {
-	c := broker(t, 2)
-	l := at(c)
+	l := cluster(t, 2)
 	const own = "0190163d-8694-739b-aea5-966c26f8ad91"
-	client := producer(t, l.brokers)
+	client := producer(t, l)
 	for n := range int32(2) {
 		produce(t, client,
 			&kgo.Record{Partition: n, Value: fmt.Appendf(nil, `{"id":%q,"message":"own"}`, own)},
@@ -182,7 +179,7 @@ func TestARecordsOwnIDIsKeptAndOthersComeFromItsPlace(t *testing.T) {
 			&kgo.Record{Partition: n, Value: []byte(`{"message":"none"}`)})
 	}
 	ids := func(group string) map[string]string {
-		r := l.open(t, func(cfg *Config) { cfg.Group = group })
+		r := l.open(t, func(cfg *Config) { cfg.Group += group })
 		defer shut(t, r)
 		out := make(map[string]string)
 		for len(out) < 6 {
@@ -216,9 +213,9 @@ func TestARecordsOwnIDIsKeptAndOthersComeFromItsPlace(t *testing.T) {
 func TestATopicMadeAnewGivesNewIDs(t *testing.T) {
 	c := broker(t, 1)
 	l := at(c)
-	client := producer(t, l.brokers)
+	client := producer(t, l)
 	first := func(group string) event.Event {
-		r := l.open(t, func(cfg *Config) { cfg.Group = group })
+		r := l.open(t, func(cfg *Config) { cfg.Group += group })
 		defer shut(t, r)
 		p, _ := read(t, r)
 		defer delivered(p)
@@ -232,16 +229,15 @@ func TestATopicMadeAnewGivesNewIDs(t *testing.T) {
 	if err := c.CreateTopic("logs", 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	produce(t, producer(t, l.brokers), messages(0, 0, 1)...)
+	produce(t, producer(t, l), messages(0, 0, 1)...)
 	if after := first("two"); after.ID == before.ID {
 		t.Errorf("both lives of the topic have an event %s", after.ID)
 	}
 }
 
 func TestRawValuesBecomeTheMessage(t *testing.T) {
-	c := broker(t, 1)
-	l := at(c)
-	produce(t, producer(t, l.brokers), &kgo.Record{Value: []byte("just { text")}, &kgo.Record{Value: nil})
+	l := cluster(t, 1)
+	produce(t, producer(t, l), &kgo.Record{Value: []byte("just { text")}, &kgo.Record{Value: nil})
 	r := l.open(t, func(cfg *Config) { cfg.Codec = "raw" })
 	defer shut(t, r)
 	p, _ := read(t, r)

@@ -11,9 +11,8 @@ import (
 )
 
 func TestFinishReadsToWhatIsTheEndThenAndNoFurther(t *testing.T) {
-	c := broker(t, 3) // partition 2 stays empty
-	l := at(c)
-	client := producer(t, l.brokers)
+	l := cluster(t, 3) // partition 2 stays empty
+	client := producer(t, l)
 	produce(t, client, append(messages(0, 0, 1200), messages(1, 0, 7)...)...)
 	r := l.open(t)
 	defer shut(t, r)
@@ -56,9 +55,8 @@ func TestFinishOfAnEmptyOrAbsentTopicIsTheEndAtOnce(t *testing.T) {
 }
 
 func TestFinishOfAMemberThatHasNoPartition(t *testing.T) {
-	c := broker(t, 1)
-	l := at(c)
-	produce(t, producer(t, l.brokers), messages(0, 0, 5)...)
+	l := cluster(t, 1)
+	produce(t, producer(t, l), messages(0, 0, 5)...)
 	holder := l.open(t)
 	defer shut(t, holder)
 	held, _ := read(t, holder)
@@ -71,9 +69,8 @@ func TestFinishOfAMemberThatHasNoPartition(t *testing.T) {
 }
 
 func TestFinishCountsTransactionMarkersAndSkipsAbortedRecords(t *testing.T) {
-	c := broker(t, 1)
-	l := at(c)
-	client := producer(t, l.brokers, kgo.TransactionalID("t"))
+	l := cluster(t, 1)
+	client := producer(t, l, kgo.TransactionalID("t"))
 	for round, commit := range []kgo.TransactionEndTry{kgo.TryCommit, kgo.TryAbort} {
 		if err := client.BeginTransaction(); err != nil {
 			t.Fatal(err)
@@ -91,7 +88,7 @@ func TestFinishCountsTransactionMarkersAndSkipsAbortedRecords(t *testing.T) {
 		t.Errorf("lag %v at the end", lag)
 	}
 	shut(t, r)
-	if got := committed(t, l.brokers, "readers")[0]; got != 8 { // 3 events, marker, 3 events, marker
+	if got := l.committed(t)[0]; got != 8 { // 3 events, marker, 3 events, marker
 		t.Errorf("committed %d, want 8", got)
 	}
 }
@@ -100,7 +97,7 @@ func TestFinishCountsTransactionMarkersAndSkipsAbortedRecords(t *testing.T) {
 func TestFinishWhenTheRestIsDeletedByRetention(t *testing.T) {
 	c := broker(t, 1)
 	l := at(c)
-	client := producer(t, l.brokers)
+	client := producer(t, l)
 	produce(t, client, messages(0, 0, 3)...)
 	r := l.open(t)
 	readAll(t, r, 3)
@@ -131,7 +128,7 @@ func TestFinishOfACompactedTopicWithAHoleAtItsEnd(t *testing.T) {
 	if err := c.CreateTopic("compact", 1, map[string]string{"cleanup.policy": "compact"}); err != nil {
 		t.Fatal(err)
 	}
-	client := producer(t, l.brokers)
+	client := producer(t, l)
 	var records []*kgo.Record
 	for i := range 50 {
 		records = append(records, &kgo.Record{Topic: "compact", Key: fmt.Append(nil, i%5), Value: fmt.Appendf(nil, `{"message":"%d"}`, i)})

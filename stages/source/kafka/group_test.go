@@ -3,8 +3,10 @@ package kafka
 import (
 	"context"
 	"fmt"
+	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 	"github.com/twmb/franz-go/pkg/kerr"
@@ -34,9 +36,8 @@ func crash(t testing.TB, r *reader) {
 }
 
 func TestAfterACrashNoEventIsMissing(t *testing.T) {
-	c := broker(t, 3)
-	l := at(c)
-	client := producer(t, l.brokers)
+	l := cluster(t, 3)
+	client := producer(t, l)
 	const each = 5000
 	for n := range int32(3) {
 		produce(t, client, messages(n, 0, each)...)
@@ -111,9 +112,8 @@ func (c *consumer) close(t testing.TB) {
 }
 
 func TestMembersThatComeAndGoReadEverythingBetweenThem(t *testing.T) {
-	c := broker(t, 4)
-	l := at(c)
-	client := producer(t, l.brokers)
+	l := cluster(t, 4)
+	client := producer(t, l)
 	made := 0
 	more := func() {
 		for n := range int32(4) {
@@ -155,7 +155,7 @@ func TestMembersThatComeAndGoReadEverythingBetweenThem(t *testing.T) {
 	if twice > 0 {
 		t.Errorf("%d events came twice although every member settled at once and left in order", twice)
 	}
-	for n, offset := range committed(t, l.brokers, "readers") {
+	for n, offset := range l.committed(t) {
 		if offset != int64(made) {
 			t.Errorf("partition %d: committed %d, want %d", n, offset, made)
 		}
@@ -165,9 +165,8 @@ func TestMembersThatComeAndGoReadEverythingBetweenThem(t *testing.T) {
 // A partition that moves waits for its events under way, so that the next
 // member begins after them.
 func TestAPartitionIsGivenUpOnlyWhenItsEventsAreSettled(t *testing.T) {
-	c := broker(t, 2)
-	l := at(c)
-	client := producer(t, l.brokers)
+	l := cluster(t, 2)
+	client := producer(t, l)
 	produce(t, client, append(messages(0, 0, 10), messages(1, 0, 10)...)...)
 	first := l.open(t)
 	defer shut(t, first)
@@ -203,7 +202,7 @@ func (r *reader) leavingOne() bool {
 func TestALateDoneOfALostPartitionCommitsNothing(t *testing.T) {
 	c := broker(t, 1)
 	l := at(c)
-	produce(t, producer(t, l.brokers), messages(0, 0, 10)...)
+	produce(t, producer(t, l), messages(0, 0, 10)...)
 	r := l.open(t)
 	defer shut(t, r)
 	late, _ := read(t, r)
@@ -218,14 +217,14 @@ func TestALateDoneOfALostPartitionCommitsNothing(t *testing.T) {
 	if err := r.commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := committed(t, l.brokers, "readers")[0]; got != 0 {
+	if got := l.committed(t)[0]; got != 0 {
 		t.Errorf("a late Done committed %d", got)
 	}
 	delivered(again)
 	if err := r.commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := committed(t, l.brokers, "readers")[0]; got != 10 {
+	if got := l.committed(t)[0]; got != 10 {
 		t.Errorf("committed %d, want 10", got)
 	}
 }
@@ -260,9 +259,8 @@ func TestACommitUnderWayDropsPartitionsLostMeanwhile(t *testing.T) {
 }
 
 func TestAStuckPartitionIsPausedWhileTheOthersFlow(t *testing.T) {
-	c := broker(t, 2)
-	l := at(c)
-	client := producer(t, l.brokers)
+	l := cluster(t, 2)
+	client := producer(t, l)
 	big := make([]byte, 4000)
 	for i := range big {
 		big[i] = 'x'
@@ -316,17 +314,14 @@ func TestAStuckPartitionIsPausedWhileTheOthersFlow(t *testing.T) {
 }
 
 func TestWhatRetentionDeletedUnreadIsCountedAsLost(t *testing.T) {
-	c := broker(t, 1)
-	l := at(c)
-	client := producer(t, l.brokers)
+	l := cluster(t, 1)
+	client := producer(t, l)
 	produce(t, client, messages(0, 0, 10)...)
 	r := l.open(t)
 	readAll(t, r, 10)
 	shut(t, r)
 	produce(t, client, messages(0, 10, 30)...)
-	if err := c.DeleteRecords("logs", 0, 25); err != nil {
-		t.Fatal(err)
-	}
+	l.deleteUntil(t, 25)
 	r = l.open(t)
 	defer shut(t, r)
 	if got := readAll(t, r, 5); got[0] != "p0-25" {
@@ -343,7 +338,7 @@ func TestWhatRetentionDeletedUnreadIsCountedAsLost(t *testing.T) {
 func TestWhatRetentionDeletesUnderARunningReaderIsCountedAsLost(t *testing.T) {
 	c := broker(t, 1)
 	l := at(c)
-	client := producer(t, l.brokers)
+	client := producer(t, l)
 	produce(t, client, messages(0, 0, 10)...)
 	r := l.open(t)
 	defer shut(t, r)
@@ -374,9 +369,8 @@ func TestAGapBelowTheLogsStartIsLostAndOthersAreNormal(t *testing.T) {
 }
 
 func TestLagIsWhatIsNotSettled(t *testing.T) {
-	c := broker(t, 2)
-	l := at(c)
-	client := producer(t, l.brokers)
+	l := cluster(t, 2)
+	client := producer(t, l)
 	produce(t, client, append(messages(0, 0, 10), messages(1, 0, 5)...)...)
 	r := l.open(t)
 	defer shut(t, r)
@@ -395,6 +389,57 @@ func TestLagIsWhatIsNotSettled(t *testing.T) {
 	delivered(b)
 }
 
+// hasteClock runs a hundred times as fast.
+type hasteClock struct{ began time.Time }
+
+func (c hasteClock) Now() time.Time { return c.began.Add(100 * time.Since(c.began)) }
+
+func (c hasteClock) Sleep(ctx context.Context, d time.Duration) error {
+	return stage.SystemClock.Sleep(ctx, d/100)
+}
+
+func TestABrokerThatIsAwayAtTheStartIsWaitedFor(t *testing.T) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	port := listener.Addr().(*net.TCPAddr).Port
+	listener.Close()
+	l := &lab{brokers: listener.Addr().String(), topic: "logs", group: "readers", clock: hasteClock{time.Now()}}
+	r := l.open(t)
+	defer shut(t, r)
+	until(t, "the log says what is waited for", func() bool { return l.log.has("waiting for kafka") })
+	broker(t, 1, kfake.Ports(port))
+	produce(t, producer(t, l), messages(0, 0, 3)...)
+	if got := readAll(t, r, 3); got[0] != "p0-0" {
+		t.Errorf("got %v", got)
+	}
+}
+
+func TestATopicThatIsNotThereIsNamedInTheLog(t *testing.T) {
+	l := at(broker(t, 1))
+	l.topic, l.clock = "nowhere", hasteClock{time.Now()}
+	r := l.open(t)
+	defer shut(t, r)
+	until(t, "the log says what is waited for", func() bool {
+		return l.log.has("waiting for the topic") && l.log.has("topic=nowhere")
+	})
+}
+
+func TestACommitThatFailsIsTriedAgain(t *testing.T) {
+	c := broker(t, 1)
+	l := at(c)
+	l.clock = hasteClock{time.Now()}
+	produce(t, producer(t, l), messages(0, 0, 3)...)
+	refused := c.Fault(kfake.Fault{Keys: []kmsg.Key{kmsg.OffsetCommit}, Count: -1, Err: kerr.InvalidCommitOffsetSize})
+	r := l.open(t)
+	defer shut(t, r)
+	readAll(t, r, 3)
+	until(t, "commits are refused", func() bool { return refused.Hits() > 1 && l.log.has("offsets cannot be committed") })
+	refused.Remove()
+	until(t, "the commit has come through", func() bool { return l.committed(t)[0] == 3 })
+}
+
 func TestATopicThatIsMadeLaterIsFound(t *testing.T) {
 	c := broker(t, 1)
 	l := at(c)
@@ -407,7 +452,7 @@ func TestATopicThatIsMadeLaterIsFound(t *testing.T) {
 	}
 	rec := messages(0, 0, 1)[0]
 	rec.Topic = "later"
-	produce(t, producer(t, l.brokers), rec)
+	produce(t, producer(t, l), rec)
 	if got := readAll(t, r, 1); got[0] != "p0-0" {
 		t.Errorf("got %v", got)
 	}
@@ -416,7 +461,7 @@ func TestATopicThatIsMadeLaterIsFound(t *testing.T) {
 func TestATopicThatIsMadeAnewIsRead(t *testing.T) {
 	c := broker(t, 1)
 	l := at(c)
-	produce(t, producer(t, l.brokers), messages(0, 0, 5)...)
+	produce(t, producer(t, l), messages(0, 0, 5)...)
 	r := l.open(t)
 	defer shut(t, r)
 	readAll(t, r, 5)
@@ -429,7 +474,7 @@ func TestATopicThatIsMadeAnewIsRead(t *testing.T) {
 	if err := c.CreateTopic("logs", 1, nil); err != nil {
 		t.Fatal(err)
 	}
-	produce(t, producer(t, l.brokers), messages(0, 100, 103)...)
+	produce(t, producer(t, l), messages(0, 100, 103)...)
 	// What the client says after some seconds of trying.
 	said := kgo.Fetches{{Topics: []kgo.FetchTopic{{Topic: "logs", Partitions: []kgo.FetchPartition{{Err: kerr.UnknownTopicID}}}}}}
 	if !r.ingest(said) {
@@ -483,7 +528,7 @@ func TestMissingRightsParkTheRouteAndNameTopicAndGroup(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c := broker(t, 1)
 			l := at(c)
-			produce(t, producer(t, l.brokers), messages(0, 0, 1)...)
+			produce(t, producer(t, l), messages(0, 0, 1)...)
 			c.Fault(fault)
 			r := l.open(t)
 			defer shut(t, r)

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -41,19 +42,42 @@ func broker(t testing.TB, partitions int32, opts ...kfake.Opt) *kfake.Cluster {
 // lab is what a reader is opened in.
 type lab struct {
 	brokers  string
+	topic    string
+	group    string
 	registry string
-	log      strings.Builder
+	log      lines
+	clock    stage.Clock
 	metrics  *prometheus.Registry
 }
 
-func at(c *kfake.Cluster) *lab { return &lab{brokers: strings.Join(c.ListenAddrs(), ",")} }
+func at(c *kfake.Cluster) *lab {
+	return &lab{brokers: strings.Join(c.ListenAddrs(), ","), topic: "logs", group: "readers", clock: stage.SystemClock}
+}
+
+// lines is a log that a test can read.
+type lines struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+func (l *lines) has(s string) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Contains(l.text.String(), s)
+}
 
 // open opens the source as the engine would, and closes it when the test ends
 // unless the test has.
 func (l *lab) open(t testing.TB, change ...func(*Config)) *reader {
 	t.Helper()
 	cfg := Stage.New().(*Config)
-	cfg.Topic, cfg.Group, cfg.Resource = "logs", "readers", "kafka"
+	cfg.Topic, cfg.Group, cfg.Resource = l.topic, l.group, "kafka"
 	for _, f := range change {
 		f(cfg)
 	}
@@ -61,15 +85,11 @@ func (l *lab) open(t testing.TB, change ...func(*Config)) *reader {
 	if cfg.Validate(&problems); len(problems.Found) > 0 {
 		t.Fatal(problems.Found)
 	}
-	level := slog.LevelInfo
-	log := slog.New(slog.NewTextHandler(io.Discard, &slog.HandlerOptions{Level: level}))
-	if testing.Verbose() {
-		log = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: level}))
-	}
+	log := slog.New(slog.NewTextHandler(io.MultiWriter(&l.log, t.Output()), nil))
 	l.metrics = prometheus.NewRegistry()
 	s := stage.Settings{
 		Pipeline: "test", Route: "read", Name: "kafka", Instance: "test", Log: log,
-		Metrics: l.metrics, Clock: stage.SystemClock,
+		Metrics: l.metrics, Clock: l.clock,
 	}
 	resource := kafka.Stage.New().(*kafka.Config)
 	resource.Brokers, resource.Registry = l.brokers, stage.Secret(l.registry)
@@ -92,8 +112,6 @@ func (l *lab) open(t testing.TB, change ...func(*Config)) *reader {
 	return r
 }
 
-func group(name string) func(*Config) { return func(c *Config) { c.Group = name } }
-
 // shut closes a reader and wants that to go well.
 func shut(t testing.TB, r *reader) {
 	t.Helper()
@@ -105,11 +123,11 @@ func shut(t testing.TB, r *reader) {
 }
 
 // producer is a client that writes to any partition it is told.
-func producer(t testing.TB, brokers string, opts ...kgo.Opt) *kgo.Client {
+func producer(t testing.TB, l *lab, opts ...kgo.Opt) *kgo.Client {
 	t.Helper()
 	opts = append([]kgo.Opt{
-		kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.DefaultProduceTopic("logs"), kgo.DisableClientMetrics(),
+		kgo.SeedBrokers(strings.Split(l.brokers, ",")...), kgo.RecordPartitioner(kgo.ManualPartitioner()),
+		kgo.DefaultProduceTopic(l.topic), kgo.DisableClientMetrics(),
 	}, opts...)
 	client, err := kgo.NewClient(opts...)
 	if err != nil {
@@ -218,15 +236,34 @@ func until(t testing.TB, what string, ok func() bool) {
 	}
 }
 
-// committed is what the group has committed, by partition.
-func committed(t testing.TB, brokers, group string) map[int32]int64 {
+// admin asks the brokers.
+func (l *lab) admin(t testing.TB) *kadm.Client {
 	t.Helper()
-	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(brokers, ",")...), kgo.DisableClientMetrics())
+	client, err := kgo.NewClient(kgo.SeedBrokers(strings.Split(l.brokers, ",")...), kgo.DisableClientMetrics())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	answer, err := kadm.NewClient(client).FetchOffsets(t.Context(), group)
+	t.Cleanup(client.Close)
+	return kadm.NewClient(client)
+}
+
+// deleteUntil deletes what is before an offset of partition 0, as retention
+// does.
+func (l *lab) deleteUntil(t testing.TB, offset int64) {
+	t.Helper()
+	answers, err := l.admin(t).DeleteRecords(t.Context(), kadm.Offsets{l.topic: {0: {Topic: l.topic, At: offset}}})
+	if err == nil {
+		err = answers.Error()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// committed is what the group has committed, by partition.
+func (l *lab) committed(t testing.TB) map[int32]int64 {
+	t.Helper()
+	answer, err := l.admin(t).FetchOffsets(t.Context(), l.group)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -236,17 +273,17 @@ func committed(t testing.TB, brokers, group string) map[int32]int64 {
 }
 
 func TestEventsSayWhereTheyComeFrom(t *testing.T) {
-	c := broker(t, 2)
-	client := producer(t, at(c).brokers)
+	l := cluster(t, 2)
+	client := producer(t, l)
 	when := time.UnixMilli(1_700_000_000_123)
 	produce(t, client,
 		&kgo.Record{Partition: 1, Value: []byte(`{"message":"first"}`)},
 		&kgo.Record{Partition: 1, Key: []byte("k"), Timestamp: when, Value: []byte(`{"message":"second","level":"WARN"}`)})
-	r := at(c).open(t)
+	r := l.open(t)
 	defer shut(t, r)
 	p, _ := read(t, r)
 	defer delivered(p)
-	if p.Lane != "logs/1" || p.Origin != (event.Origin{Kind: "kafka", Name: "logs", Partition: 1}) || len(p.Events) != 2 {
+	if p.Lane != l.topic+"/1" || p.Origin != (event.Origin{Kind: "kafka", Name: l.topic, Partition: 1}) || len(p.Events) != 2 {
 		t.Fatalf("got lane %q, origin %v, %d events", p.Lane, p.Origin, len(p.Events))
 	}
 	e := &p.Events[1]
@@ -257,9 +294,8 @@ func TestEventsSayWhereTheyComeFrom(t *testing.T) {
 }
 
 func TestOnlyTheSettledPrefixIsCommitted(t *testing.T) {
-	c := broker(t, 1)
-	l := at(c)
-	produce(t, producer(t, l.brokers), messages(0, 0, 3*parcelEvents)...)
+	l := cluster(t, 1)
+	produce(t, producer(t, l), messages(0, 0, 3*parcelEvents)...)
 	r := l.open(t)
 	first, _ := read(t, r)
 	second, _ := read(t, r)
@@ -274,13 +310,13 @@ func TestOnlyTheSettledPrefixIsCommitted(t *testing.T) {
 		if err := r.commit(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if got := committed(t, l.brokers, "readers")[0]; got != s.want {
+		if got := l.committed(t)[0]; got != s.want {
 			t.Errorf("committed %d, want %d", got, s.want)
 		}
 	}
 	returned(third)
 	shut(t, r)
-	if got := committed(t, l.brokers, "readers")[0]; got != ends[1] {
+	if got := l.committed(t)[0]; got != ends[1] {
 		t.Errorf("committed %d after a parcel was returned, want %d", got, ends[1])
 	}
 	next := l.open(t)
@@ -291,9 +327,8 @@ func TestOnlyTheSettledPrefixIsCommitted(t *testing.T) {
 }
 
 func TestReturnedEventsComeAgain(t *testing.T) {
-	c := broker(t, 1)
-	l := at(c)
-	produce(t, producer(t, l.brokers), messages(0, 0, 10)...)
+	l := cluster(t, 1)
+	produce(t, producer(t, l), messages(0, 0, 10)...)
 	r := l.open(t)
 	defer shut(t, r)
 	p, _ := read(t, r)
@@ -307,7 +342,7 @@ func TestReturnedEventsComeAgain(t *testing.T) {
 	if err := r.commit(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	if got := committed(t, l.brokers, "readers")[0]; got != int64(len(want)) {
+	if got := l.committed(t)[0]; got != int64(len(want)) {
 		t.Errorf("committed %d, want %d", got, len(want))
 	}
 }
@@ -315,11 +350,11 @@ func TestReturnedEventsComeAgain(t *testing.T) {
 func TestCloseCommitsWhatIsSettledAndLeavesTheGroup(t *testing.T) {
 	c := broker(t, 1)
 	l := at(c)
-	produce(t, producer(t, l.brokers), messages(0, 0, 10)...)
+	produce(t, producer(t, l), messages(0, 0, 10)...)
 	r := l.open(t)
 	readAll(t, r, 10)
 	shut(t, r)
-	if got := committed(t, l.brokers, "readers")[0]; got != 10 {
+	if got := l.committed(t)[0]; got != 10 {
 		t.Errorf("committed %d, want 10", got)
 	}
 	if info := c.GroupInfo("readers"); info != nil && len(info.Members) != 0 {
@@ -328,9 +363,8 @@ func TestCloseCommitsWhatIsSettledAndLeavesTheGroup(t *testing.T) {
 }
 
 func TestAGroupThatStartsAtTheLatestOffsetSkipsNothingAfterIt(t *testing.T) {
-	c := broker(t, 1)
-	l := at(c)
-	client := producer(t, l.brokers)
+	l := cluster(t, 1)
+	client := producer(t, l)
 	produce(t, client, messages(0, 0, 5)...)
 	latest := func(cfg *Config) { cfg.Start = "latest" }
 	r := l.open(t, latest)
@@ -356,7 +390,7 @@ func (r *reader) position(number int32) int64 {
 }
 
 func TestTheWholeLifeWithoutABroker(t *testing.T) {
-	l := &lab{brokers: "127.0.0.1:1"}
+	l := &lab{brokers: "127.0.0.1:1", topic: "logs", group: "readers", clock: stage.SystemClock}
 	r := l.open(t)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -2,7 +2,10 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kerr"
 
 	"millrace/engine/stage"
 	"millrace/stages/resource/kafka"
@@ -50,14 +53,14 @@ func (r *reader) sayWhy(ctx context.Context) {
 	if err == nil {
 		err = details[r.cfg.Topic].Err
 	}
-	switch classified := kafka.Classify(err); {
+	switch {
 	case err == nil:
 		r.nag.warn("waiting for the group to give out its partitions")
-	case details.Has(r.cfg.Topic) && stage.ClassOf(classified) != stage.Unfixable:
-		r.nag.warn("waiting for the topic", "error", err)
-	case stage.ClassOf(classified) == stage.Unfixable:
+	case stage.ClassOf(kafka.Classify(err)) == stage.Unfixable:
 		r.fail(r.fatal(err))
-	case ctx.Err() == nil || err != nil:
+	case errors.Is(err, kerr.UnknownTopicOrPartition):
+		r.nag.warn("waiting for the topic to be made", "error", err)
+	case !errors.Is(err, context.Canceled):
 		r.nag.warn("waiting for kafka", "error", err)
 	}
 }
