@@ -46,7 +46,7 @@ func (c *Cluster) EnsureTopic(ctx context.Context, t Topic) error {
 		if !errors.Is(err, kerr.TopicAlreadyExists) {
 			return topicError("make", t.Name, err)
 		}
-		partitions, err = partitionsOf(ctx, client, t.Name) // another process was faster
+		partitions, err = appeared(ctx, client, t.Name) // another route or process was faster
 	}
 	switch {
 	case err != nil:
@@ -66,6 +66,17 @@ func topicError(what, topic string, err error) error {
 		return nil
 	}
 	return Classify(fmt.Errorf("kafka: %s topic %s: %w", what, topic, err))
+}
+
+// appeared asks for a topic that somebody has just made until the brokers have
+// heard of it, which takes them a moment.
+func appeared(ctx context.Context, client *kgo.Client, topic string) (int, error) {
+	for wait := 5 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		partitions, err := partitionsOf(ctx, client, topic)
+		if !errors.Is(err, kerr.UnknownTopicOrPartition) || stage.SystemClock.Sleep(ctx, wait) != nil {
+			return partitions, err
+		}
+	}
 }
 
 // partitionsOf asks the brokers, not the client's memory: what it remembers may
