@@ -109,7 +109,18 @@ func end(s *config.Sink) string {
 		for _, m := range b.Middleware {
 			names = append(names, m.Name)
 		}
-		ends = append(ends, strings.Join(append(names, end(&b.Sink)), " > "))
+		ends = append(ends, rule(s, b)+strings.Join(append(names, end(&b.Sink)), " > "))
 	}
 	return word + " (" + strings.Join(ends, " | ") + ")"
+}
+
+// rule is what events of a switch's branch are like: "level >= WARN: ", or ""
+// for the rest, and for a broadcast.
+func rule(s *config.Sink, b *config.Branch) string {
+	for i := range s.Switch {
+		if c := &s.Switch[i]; &c.Branch == b && !c.When.IsZero() {
+			return c.When.String() + ": "
+		}
+	}
+	return ""
 }
