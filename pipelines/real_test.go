@@ -94,11 +94,14 @@ func (d *day2) agree(schema *evidence.Schema) (records, events int) {
 // caughtUp waits until the table has every event that is in the topic now.
 func (d *day2) caughtUp(schema *evidence.Schema, within time.Duration) {
 	d.t.Helper()
-	want := evidence.Distinct(schema.DecodeAll(d.t, evidence.Records(d.t, d.env["KAFKA_BROKERS"], d.topic())))
-	engineproc.Eventually(d.t, within, fmt.Sprintf("the table has the %d events of the topic", want), func() bool {
+	topic := schema.DecodeAll(d.t, evidence.Records(d.t, d.env["KAFKA_BROKERS"], d.topic()))
+	want := evidence.Distinct(topic)
+	if !engineproc.Within(within, func() bool {
 		_, ids := d.postgres().Count(d.t)
 		return ids >= want
-	})
+	}) {
+		d.t.Fatalf("the table has not caught up within %v: %v", within, evidence.Compare(topic, d.postgres().Read(d.t)))
+	}
 }
 
 func TestSIGTERMUnderLoadDrainsOnRealServices(t *testing.T) {
@@ -249,12 +252,19 @@ func TestValidateConnectTellsWhatIsAway(t *testing.T) {
 	}
 }
 
-func TestLatencyAtAThousandEventsPerSecond(t *testing.T) {
+func TestAFirstRunWarnsOfNothingAndItsLatencyIsShown(t *testing.T) {
 	t.Parallel()
 	d := onServices(t)
 	p := d.start("--for", "10s")
 	d.ends(p)
+	for _, line := range p.Lines() {
+		if level := line["level"]; level == "WARN" || level == "ERROR" {
+			t.Errorf("nothing is wrong, and the log says: %v", line)
+		}
+	}
 	for name, r := range p.ReadReport(d.report).Routes {
 		t.Logf("%s: from due to settled p50 %.1f ms, p99 %.1f ms, p99.9 %.1f ms over %d events", name, r.Latency.P50, r.Latency.P99, r.Latency.P999, r.Delivered)
 	}
+	p50, p99 := d.postgres().Ages(t)
+	t.Logf("from due to a row of Postgres: p50 %v, p99 %v", p50.Round(100*time.Microsecond), p99.Round(100*time.Microsecond))
 }

@@ -66,7 +66,7 @@ func (b Binary) Start(t testing.TB, env map[string]string, args ...string) *Proc
 func (p *Process) cleanUp() {
 	p.Kill()
 	if p.t.Failed() {
-		p.t.Logf("the last log lines of engine %d (%s):\n%s\n%s", p.cmd.Process.Pid, strings.Join(p.cmd.Args[1:], " "), tail(p.Log(), 30), p.Out())
+		p.t.Logf("the last log lines of engine %d (%s):\n%s\n%s", p.cmd.Process.Pid, p.cmd.ProcessState, tail(p.Log(), 30), p.Out())
 	}
 }
 
@@ -130,16 +130,24 @@ func (p *Process) Lines() []map[string]any {
 }
 
 // Eventually polls until a condition holds; it fails the test when that takes
-// longer than within. what completes "has not come true: …".
+// longer than within.
 func Eventually(t testing.TB, within time.Duration, what string, holds func() bool) {
 	t.Helper()
+	if !Within(within, holds) {
+		t.Fatalf("has not come true within %v: %s", within, what)
+	}
+}
+
+// Within polls until a condition holds, and reports whether it did in time.
+func Within(limit time.Duration, holds func() bool) bool {
 	poll := time.NewTicker(20 * time.Millisecond)
 	defer poll.Stop()
-	for deadline := time.Now().Add(within); !holds(); <-poll.C {
+	for deadline := time.Now().Add(limit); !holds(); <-poll.C {
 		if time.Now().After(deadline) {
-			t.Fatalf("has not come true within %v: %s", within, what)
+			return false
 		}
 	}
+	return true
 }
 
 // text is a buffer that is written and read at the same time.

@@ -68,6 +68,23 @@ func (tb Table) Read(t testing.TB) []Event {
 	return events
 }
 
+// Ages are how old events were when their rows were written (their
+// transactions begun), by the table itself; PostgreSQL only.
+func (tb Table) Ages(t testing.TB) (p50, p99 time.Duration) {
+	t.Helper()
+	db := tb.open(t)
+	defer db.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	age := func(q string) string {
+		return "percentile_cont(" + q + ") WITHIN GROUP (ORDER BY extract(epoch FROM processed_at - timestamp) * 1e9)::bigint"
+	}
+	if err := db.QueryRowContext(ctx, "SELECT "+age("0.5")+", "+age("0.99")+" FROM "+tb.Events).Scan(&p50, &p99); err != nil {
+		t.Fatal(err)
+	}
+	return p50, p99
+}
+
 func (tb Table) readEvents(ctx context.Context, db *sql.DB) (events []Event, err error) {
 	rows, err := db.QueryContext(ctx, `SELECT CAST(event_id AS text), timestamp, coalesce(level, ''), source, coalesce(host, ''), message,
 		coalesce(organisation, ''), coalesce(correlation_id, ''), coalesce(trace_id, ''), coalesce(span_id, ''), coalesce(stack_trace, '')
