@@ -102,6 +102,11 @@ func batchOf(b *testing.B, values [][]byte) []byte {
 		FirstTimestamp: time.Now().UnixMilli(), MaxTimestamp: time.Now().UnixMilli(),
 		ProducerID: -1, ProducerEpoch: -1, FirstSequence: -1, NumRecords: int32(len(values)), Records: compressed,
 	}
+	return sealed(batch)
+}
+
+// sealed is a batch as bytes, with its length and checksum.
+func sealed(batch kmsg.RecordBatch) []byte {
 	raw := batch.AppendTo(nil)
 	binary.BigEndian.PutUint32(raw[8:12], uint32(len(raw)-12))
 	binary.BigEndian.PutUint32(raw[17:21], crc32.Checksum(raw[21:], crc32.MakeTable(crc32.Castagnoli)))

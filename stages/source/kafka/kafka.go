@@ -117,7 +117,8 @@ func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Reader, error)
 	}
 	r.client, err = cluster.NewClient(r.options()...)
 	if err != nil {
-		return nil, fmt.Errorf("topic %q, group %q: %w", c.Topic, c.Group, kafka.Classify(err))
+		s.Metrics.Unregister(r)
+		return nil, fmt.Errorf("topic %q, group %q: %w", c.Topic, c.Group, err)
 	}
 	r.admin = kadm.NewClient(r.client)
 	r.start()

@@ -210,6 +210,12 @@ func drain(t testing.TB, r *reader) []string {
 	if err := r.Finish(ctx); err != nil {
 		t.Fatalf("Finish: %v", err)
 	}
+	return rest(t, r)
+}
+
+// rest reads and delivers up to the end, after Finish.
+func rest(t testing.TB, r *reader) []string {
+	t.Helper()
 	var got []string
 	for {
 		p, ok := read(t, r)

@@ -10,8 +10,8 @@ import (
 	"millrace/engine/event"
 )
 
-// Bounds. What is handed out and what is queued count by the bytes of keys and
-// values, uncompressed.
+// Bounds. What is handed out and what is queued count by what they take in
+// memory, uncompressed.
 const (
 	parcelEvents = 500     // a parcel is a batch of the usual size
 	parcelBytes  = 1 << 20 // or a batch's usual bytes
@@ -116,7 +116,8 @@ func gap(expect, first, logStart int64) int64 {
 	return max(min(first, logStart)-expect, 0)
 }
 
-func size(rec *kgo.Record) int { return len(rec.Key) + len(rec.Value) }
+// size is about what a record takes in memory, with the event made of it.
+func size(rec *kgo.Record) int { return len(rec.Key) + len(rec.Value) + 256 }
 
 // next takes the records of the next parcel, and its number in the ledger.
 func (p *partition) next(pc *parcel) {
