@@ -84,8 +84,8 @@ func (c *control) protect(next http.Handler) http.Handler {
 				return
 			}
 		}
-		given, _ := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if token != "" && subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1 {
+		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+		if token != "" && (!ok || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			answer(w, http.StatusUnauthorized, map[string]any{"error": "this needs the pipeline's token: Authorization: Bearer …"})
 			return
