@@ -92,9 +92,14 @@ func takeLock(path string) (*os.File, error) {
 
 func openDB(file, mode string) (*sql.DB, error) {
 	query := url.Values{"mode": {mode}, "_pragma": {"busy_timeout(10000)"}}
-	if mode != "ro" {
+	switch _, err := os.Stat(file + "-wal"); {
+	case mode != "ro":
 		// FULL: a statement that returned survives also a power cut.
 		query["_pragma"] = append(query["_pragma"], "journal_mode(WAL)", "synchronous(FULL)")
+	case errors.Is(err, fs.ErrNotExist):
+		// Nobody has it open. Reading would make a log beside it that a reader
+		// cannot take away again.
+		query.Set("immutable", "1")
 	}
 	file, err := filepath.Abs(file) // a relative path would be read as a host name
 	if err != nil {

@@ -1,0 +1,98 @@
+package state_test
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"millrace/engine/state"
+)
+
+func open(t *testing.T, path string) *state.Dir {
+	t.Helper()
+	d, err := state.Open(t.Context(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return d
+}
+
+func TestASecondOwnerIsRefusedUntilTheFirstIsGone(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	first := open(t, path)
+	_, err := state.Open(t.Context(), path)
+	if err == nil || !strings.Contains(err.Error(), "in use by process") {
+		t.Errorf("a second owner: %v", err)
+	}
+	if err := first.Close(); err != nil {
+		t.Error(err)
+	}
+	if err := open(t, path).Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestAStateDirectoryOfALaterFormatIsRefused(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	d := open(t, path)
+	if _, err := d.DB.Exec("PRAGMA user_version = 99"); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	_, err := state.Open(t.Context(), path)
+	if err == nil || !strings.Contains(err.Error(), "format 99") {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestAFileInTheWayIsNamed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	if err := os.WriteFile(path, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := state.Open(t.Context(), path); err == nil || !strings.Contains(err.Error(), path) {
+		t.Errorf("error %v", err)
+	}
+}
+
+func TestWhatADirectoryHoldsIsListedBesideItsOwnerAndAfterwards(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "s")
+	d := open(t, path)
+	if _, err := d.DB.Exec("CREATE TABLE poison_queue (id INTEGER); INSERT INTO poison_queue VALUES (1), (2)"); err != nil {
+		t.Fatal(err)
+	}
+	check := func(when string) {
+		entries, err := state.List(t.Context(), path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.Table && e.Name == "state.db: poison_queue" && e.Rows == 2 {
+				return
+			}
+		}
+		t.Errorf("%s: the table is not listed: %+v", when, entries)
+	}
+	check("beside its owner")
+	if err := d.Close(); err != nil {
+		t.Fatal(err)
+	}
+	check("afterwards")
+	files, err := os.ReadDir(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(files) != 2 {
+		t.Errorf("looking left files behind: %v", files)
+	}
+}
+
+func TestADirectoryThatIsNotThereIsSaidToBeSo(t *testing.T) {
+	_, err := state.List(t.Context(), filepath.Join(t.TempDir(), "nothing"))
+	if err == nil || !strings.Contains(err.Error(), "has the pipeline run yet?") {
+		t.Errorf("error %v", err)
+	}
+}
