@@ -30,6 +30,10 @@ func (d *day2) left(schema *evidence.Schema) int {
 	return len(topic)
 }
 
+// slowAudit keeps the audit route behind the generate route, so that there is
+// something left to do for it when that one ends.
+const slowAudit = "routes.audit.batch.size=10"
+
 func TestEveryEventIsInTheTopicAndARowOfSQLiteOnce(t *testing.T) {
 	t.Parallel()
 	d := newDay2(t)
@@ -80,7 +84,7 @@ func TestASecondRunOnTheSameStateGoesOn(t *testing.T) {
 
 func TestAFiniteRunEndsByItself(t *testing.T) {
 	t.Parallel()
-	d := newDay2(t).set("routes.generate.source.generator.count=5000", "routes.generate.source.generator.rate=20k/s")
+	d := newDay2(t).set("routes.generate.source.generator.count=5000", "routes.generate.source.generator.rate=50k/s", slowAudit)
 	p := d.start()
 	generate, audit := d.ends(p)
 	if generate.Delivered != 5000 || audit.Delivered != 5000 {
