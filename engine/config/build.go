@@ -29,6 +29,7 @@ type routeConfig struct {
 	Batch      batchConfig `yaml:"batch"`
 	Middleware *node       `yaml:"middleware"`
 	Sink       *node       `yaml:"sink"`
+	Spool      *node       `yaml:"spool"`
 }
 
 type batchConfig struct {
@@ -210,6 +211,8 @@ func (b *builder) route(e entry) Route {
 		r.Sink = b.sink(c.Sink, join(path, "sink"), e.value.find("sink", e.pos), "")
 	}
 	b.checkLength(&r, path)
+	r.Spool = b.spool(c.Spool, join(path, "spool"), e.value.find("spool", e.pos), c.Batch)
+	b.checkSpool(&r, path)
 	return r
 }
 

@@ -108,6 +108,9 @@ func dump(p *config.Pipeline) string {
 	}
 	for _, r := range p.Routes {
 		line("%s %s %+v", r.Pos, r.Name, r.Batch)
+		if r.Spool != nil {
+			line("  spool %+v", *r.Spool)
+		}
 		if r.Source != nil {
 			line("  %s", step(*r.Source))
 		}

@@ -53,6 +53,7 @@ type Route struct {
 	Batch      Batch
 	Middleware []Step // middlewares and transforms, outermost first
 	Sink       Sink
+	Spool      *Spool // nil: none
 	Pos        Pos
 }
 
