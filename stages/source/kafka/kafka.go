@@ -1,5 +1,4 @@
-// Package kafka is the source `kafka`: it reads the records of a topic as a
-// member of a consumer group.
+// Package kafka reads the records of a topic as a member of a consumer group.
 //
 // A record's way. The pump polls the client and puts what came into the queue
 // of its partition (pump.go). Read takes a stretch of one partition's queue,
