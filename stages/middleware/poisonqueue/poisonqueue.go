@@ -10,8 +10,13 @@
 // stored when a route is told to stop.
 //
 // A store that is away or full holds the route up: the events stay refused and
-// unsettled, and their source keeps its position. There are two: a Kafka topic
-// (kafka.go) and a table in the pipeline's state directory (local.go).
+// unsettled, and their source keeps its position. There are three: a Kafka
+// topic, a SQL table, and a table in the pipeline's state directory
+// (internal/poison).
+//
+// What is stored can be listed, shown, replayed, purged and exported while the
+// pipeline runs: the queue serves that over HTTP for `engine dlq` (desk.go). A
+// replay goes through the rest of this chain as new batches do (replay.go).
 package poisonqueue
 
 import (
@@ -19,7 +24,7 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"regexp"
+	"net/http"
 	"sync/atomic"
 	"time"
 
@@ -28,6 +33,7 @@ import (
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/stages/internal/poison"
 )
 
 //go:embed *.go example.yaml
@@ -40,47 +46,57 @@ var Stage = stage.Stage{Name: "poison_queue", Kind: stage.KindMiddleware, Files:
 
 // Config is what a pipeline file says about a poison queue.
 type Config struct {
-	// Kafka topic to store bad events in. It is made if it is not there, with
-	// 30 days of retention. Default: none, bad events are stored in the
-	// pipeline's state directory.
+	// Topic is the Kafka topic to store bad events in. It is made if it is not
+	// there, with 30 days of retention; what was dealt with is noted in a
+	// second topic with -ledger behind its name. Default: none, bad events are
+	// stored in the pipeline's state directory.
 	Topic string `yaml:"topic"`
-	// Kafka resource that the topic is in. Default: the only one.
+	// Resource is the Kafka cluster that the topic is in, and whose schema
+	// registry is asked when Avro is replayed. Default: the only one.
 	Resource stage.Ref `yaml:"resource" resource:"kafka,optional"`
-	// Most events of this route that the state directory keeps. When so many
-	// are there, the route waits until somebody has dealt with them. It does
-	// not bound a topic. Default 100000.
+	// Table is the SQL table to store bad events in, instead of a topic. It is
+	// made if it is not there, with two others beside it, _format and _audit.
+	// Default: none.
+	Table string `yaml:"table"`
+	// Database is the SQL database that the table is in. Default: the only one.
+	Database stage.Ref `yaml:"database" resource:"sql,optional"`
+	// Max is the most events that are kept: of this route in a table or the
+	// state directory, of all that write to it in a topic. When so many are
+	// there, the route waits until somebody has dealt with them. Default
+	// 100000.
 	Max int `yaml:"max"`
 }
 
-var topicName = regexp.MustCompile(`^[a-zA-Z0-9._-]{1,249}$`)
+// place is where this queue of a route keeps events.
+func (c *Config) place(pipeline, route string) poison.Place {
+	p := poison.Place{Pipeline: pipeline, Route: route, Topic: c.Topic, Cluster: string(c.Resource), Table: c.Table}
+	if c.Table != "" {
+		p.Database = string(c.Database)
+	}
+	return p
+}
 
 // Validate checks that there is a place to store events in.
 func (c *Config) Validate(p *stage.Problems) {
 	if c.Max < 1 {
 		p.Add("max", "must be at least 1, got %d", c.Max)
 	}
-	switch {
-	case c.Topic == "":
-	case !topicName.MatchString(c.Topic) || c.Topic == "." || c.Topic == "..":
-		p.Add("topic", "must be 1 to 249 of the characters a-z A-Z 0-9 . _ -, got %q", c.Topic)
-	case c.Resource == "":
-		p.Add("topic", "needs a resource of kind kafka; add resources: {kafka: {…}}, or leave topic out to store bad events in the state directory")
-	}
+	c.place("", "").Validate(p)
 }
 
-// Links says which topic is written.
+// Links says which topic or table is written.
 func (c *Config) Links() []stage.Link {
-	if c.Topic == "" {
-		return nil
+	if what := c.place("", "").Link(); what != "" {
+		return []stage.Link{{Writes: true, What: what}}
 	}
-	return []stage.Link{{Writes: true, What: fmt.Sprintf("kafka:%s:%s", c.Resource, c.Topic)}}
+	return nil
 }
 
 // Explain says what is promised of bad events.
 func (c *Config) Explain() stage.Explanation {
-	where, again := "the pipeline's state directory", "it is the same row"
+	where, again := c.place("", "").String(), "it is the same row"
 	if c.Topic != "" {
-		where, again = "the topic "+c.Topic, "it is a second record with the same x-dlq-event-id"
+		again = "it is a second record with the same x-dlq-event-id, and is listed once"
 	}
 	return stage.Explanation{
 		Does: "a bad event is stored in " + where + " with its original bytes and the reason, and counts as poisoned once that is acknowledged; " +
@@ -92,49 +108,96 @@ func (c *Config) Explain() stage.Explanation {
 
 // Open opens the store.
 func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Wrapper, error) {
-	q := &queue{settings: s, log: &summary{log: s.Log, clock: s.Clock}}
-	q.counted = prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "poison_events_total", Help: "Bad events that were stored in the poison queue, by the class of their error.",
-	}, []string{"class"})
-	var err error
-	if c.Topic != "" {
-		q.store, err = openTopic(ctx, c, s)
-	} else {
-		q.store, err = openLocal(ctx, c.Max, s)
-	}
+	place := c.place(s.Pipeline, s.Route)
+	outside, err := services(place, s)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.Metrics.Register(q.counted); err != nil {
-		q.store.close()
-		return nil, fmt.Errorf("registering metrics: %w", err)
+	store, err := poison.Open(ctx, place, outside, poison.Options{Max: c.Max})
+	if err != nil {
+		return nil, err
+	}
+	q := newQueue(s, store)
+	q.desk = newDesk(place, s, outside, store)
+	q.desk.into = q.again
+	path := stage.PoisonPath + s.Route + "/" + s.Name + "/"
+	if err := s.Mount(path, http.StripPrefix(path, q.desk)); err != nil {
+		store.Close()
+		return nil, err
+	}
+	for _, m := range q.metrics() {
+		if err := s.Metrics.Register(m); err != nil {
+			store.Close()
+			return nil, fmt.Errorf("registering metrics: %w", err)
+		}
 	}
 	return q, nil
 }
 
-// store is a place for bad events.
-type store interface {
-	// put stores records and says of each, by its index, whether that is
-	// acknowledged (nil). errFull asks to wait for room.
-	put(context.Context, []record) []error
-	close()
+// OpenPoison opens the store without the queue, for commands while no engine
+// runs.
+func (c *Config) OpenPoison(ctx context.Context, s stage.Settings) (stage.PoisonStore, error) {
+	place := c.place(s.Pipeline, s.Route)
+	outside, err := services(place, s)
+	if err != nil {
+		return nil, err
+	}
+	store, err := poison.Open(ctx, place, outside, poison.Options{Max: c.Max, Peek: true})
+	if err != nil {
+		return nil, err
+	}
+	return newDesk(place, s, outside, store), nil
 }
-
-// errFull says that a store has no room now.
-var errFull = errors.New("the poison queue is full")
 
 type queue struct {
 	settings stage.Settings
-	store    store
+	store    poison.Store
+	desk     *desk
 	log      *summary
 	counted  *prometheus.CounterVec
+	replayed *prometheus.CounterVec
+	blocked  *prometheus.GaugeVec
+	handler  message.HandlerFunc
 	stored   atomic.Int64
 	full     atomic.Bool
 }
 
+func newQueue(s stage.Settings, store poison.Store) *queue {
+	q := &queue{settings: s, store: store, log: &summary{log: s.Log, clock: s.Clock}}
+	q.counted = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "poison_events_total", Help: "Bad events that were stored in the poison queue, by the class of their error.",
+	}, []string{"class"})
+	q.replayed = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "poison_replayed_events_total", Help: "Events of the poison queue that were replayed through the route, by what became of them.",
+	}, []string{"outcome"})
+	q.blocked = prometheus.NewGaugeVec(prometheus.GaugeOpts{
+		Name: "poison_queue_blocked", Help: "1 while the route waits for its poison queue, by the reason: full, or unavailable.",
+	}, []string{"reason"})
+	q.blocks(nil)
+	return q
+}
+
+func (q *queue) metrics() []prometheus.Collector {
+	return []prometheus.Collector{q.counted, q.replayed, q.blocked}
+}
+
+// blocks shows whether the store takes events.
+func (q *queue) blocks(err error) {
+	full, away := 0.0, 0.0
+	switch {
+	case errors.Is(err, poison.ErrFull):
+		full = 1
+	case err != nil:
+		away = 1
+	}
+	q.full.Store(full > 0)
+	q.blocked.WithLabelValues("full").Set(full)
+	q.blocked.WithLabelValues("unavailable").Set(away)
+}
+
 // Wrap puts the queue around the rest of the chain.
 func (q *queue) Wrap(next message.HandlerFunc) message.HandlerFunc {
-	return func(msg *message.Message) ([]*message.Message, error) {
+	q.handler = func(msg *message.Message) ([]*message.Message, error) {
 		b := stage.BatchOf(msg)
 		var err error
 		if b.Count(event.Open) > 0 { // else: an earlier attempt left bad events only
@@ -142,6 +205,8 @@ func (q *queue) Wrap(next message.HandlerFunc) message.HandlerFunc {
 		}
 		return nil, q.take(msg.Context(), b, err)
 	}
+	q.desk.open()
+	return q.handler
 }
 
 // take stores the refused events of a batch. err is what the chain inside
@@ -152,14 +217,16 @@ func (q *queue) take(ctx context.Context, b *event.Batch, err error) error {
 			return stage.Worse(ctx.Err(), err)
 		}
 		storeErr := q.put(ctx, b)
-		if storeErr != nil && !errors.Is(storeErr, errFull) {
+		q.blocks(storeErr)
+		if storeErr == nil {
+			continue
+		}
+		q.log.blocked(b.Count(event.Refused), storeErr)
+		if !errors.Is(storeErr, poison.ErrFull) {
 			return stage.Worse(storeErr, err)
 		}
-		if q.full.Store(storeErr != nil); storeErr != nil {
-			q.log.full(b.Count(event.Refused), storeErr)
-			if q.settings.Clock.Sleep(ctx, time.Second) != nil {
-				return stage.Worse(ctx.Err(), err)
-			}
+		if q.settings.Clock.Sleep(ctx, time.Second) != nil {
+			return stage.Worse(ctx.Err(), err)
 		}
 	}
 	return stage.Result(b, err)
@@ -172,22 +239,21 @@ const grace = 5 * time.Second
 // put makes one attempt to store the refused events and settles those that are
 // stored.
 func (q *queue) put(ctx context.Context, b *event.Batch) error {
-	records := q.records(b)
+	entries, rows := q.entries(b)
 	writing, cancel := outlive(ctx, grace)
 	defer cancel()
 	var failed error
-	for i, err := range q.store.put(writing, records) {
-		r := &records[i]
+	for i, err := range q.store.Put(writing, entries) {
 		if err != nil {
 			failed = stage.Worse(failed, err)
 			continue
 		}
-		b.Settle(r.row, event.Poisoned)
-		q.counted.WithLabelValues(r.class).Inc()
+		b.Settle(rows[i], event.Poisoned)
+		q.counted.WithLabelValues(entries[i].Class).Inc()
 		q.stored.Add(1)
-		q.log.stored(r)
+		q.log.stored(&entries[i])
 	}
-	if failed != nil && !errors.Is(failed, errFull) {
+	if failed != nil && !errors.Is(failed, poison.ErrFull) {
 		return fmt.Errorf("storing bad events: %w", failed)
 	}
 	return failed
@@ -214,10 +280,13 @@ func (q *queue) Status() map[string]any {
 	return map[string]any{"stored": q.stored.Load(), "full": q.full.Load()}
 }
 
-// Close writes the last line of the log and closes the store.
+// Close ends a replay that is running, writes the last line of the log and
+// closes the store.
 func (q *queue) Close(context.Context) error {
+	err := q.desk.Close()
 	q.log.flush()
-	q.store.close()
-	q.settings.Metrics.Unregister(q.counted)
-	return nil
+	for _, m := range q.metrics() {
+		q.settings.Metrics.Unregister(m)
+	}
+	return err
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -47,6 +48,7 @@ func settings(db *sql.DB, log *bytes.Buffer) stage.Settings {
 	return stage.Settings{
 		Pipeline: "p", Route: "r", Name: "poison_queue", Instance: "host-1", Step: 1,
 		Log: slog.New(slog.NewTextHandler(log, nil)), Metrics: prometheus.NewRegistry(), Clock: stage.SystemClock, State: db,
+		Mount: func(string, http.Handler) error { return nil },
 	}
 }
 
@@ -215,7 +217,7 @@ func TestAStoreThatIsAwayKeepsTheEventsAndIsTriedAgain(t *testing.T) {
 	}
 	b := batch(2)
 	err := run(context.Background(), q, b, refuse(stage.Bad(errors.New("bad")), 0, 1))
-	if stage.ClassOf(err) != stage.Retryable || b.Count(event.Refused) != 2 || !strings.HasPrefix(err.Error(), "storing bad events: poison queue in the state directory") {
+	if stage.ClassOf(err) != stage.Retryable || b.Count(event.Refused) != 2 || !strings.HasPrefix(err.Error(), "storing bad events: poison queue in the pipeline's state directory") {
 		t.Fatalf("got %v, %d refused", err, b.Count(event.Refused))
 	}
 	if _, err := db.Exec("ALTER TABLE away RENAME TO poison_queue"); err != nil {
@@ -325,11 +327,11 @@ func TestManyBadEventsAreFewLines(t *testing.T) {
 
 func TestATableOfAnotherFormatIsRefused(t *testing.T) {
 	_, db := openLocalQueue(t, 1)
-	if _, err := db.Exec("UPDATE poison_queue_format SET version = 2"); err != nil {
+	if _, err := db.Exec("UPDATE poison_queue_format SET version = 3"); err != nil {
 		t.Fatal(err)
 	}
 	_, err := (&Config{Max: 1}).Open(context.Background(), settings(db, &bytes.Buffer{}))
-	if stage.ClassOf(err) != stage.Unfixable || !strings.Contains(err.Error(), "has format 2 and this program knows 1") {
+	if stage.ClassOf(err) != stage.Unfixable || !strings.Contains(err.Error(), "has format 3 and this program knows 2") {
 		t.Errorf("got %v", err)
 	}
 }

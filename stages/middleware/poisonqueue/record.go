@@ -7,41 +7,9 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"github.com/google/uuid"
-
 	"millrace/engine/event"
 	"millrace/stages/internal/eventjson"
-)
-
-// record is a bad event and what is known about it. Its memory is the event's.
-type record struct {
-	row     int
-	id      uuid.UUID
-	key     string
-	payload []byte
-	form    string // of the payload
-
-	origin event.Origin
-	offset int64
-	due    time.Time // zero: unknown
-
-	reason    string
-	class     string
-	errorType string
-	stage     string // that refused it; "": not known
-	attempts  int
-	first     time.Time // when it failed first
-	last      time.Time // when it was given up
-
-	pipeline, route, instance string
-	traceID, spanID           string
-}
-
-// The forms of a payload.
-const (
-	formOriginal = "original" // the bytes that were received
-	formNull     = "null"     // a Kafka record without a value was received
-	formEvent    = "event"    // made in the pipeline, so there are none: the event as JSON
+	"millrace/stages/internal/poison"
 )
 
 // Errors of refused events may say two things more, by their methods: which
@@ -64,51 +32,58 @@ const classBad = "bad_event"
 // maxReason bounds the reason, which can be as long as an error of a database.
 const maxReason = 1 << 10
 
-// records describes the refused events of a batch.
-func (q *queue) records(b *event.Batch) []record {
-	records := make([]record, 0, b.Count(event.Refused))
+// entries describes the refused events of a batch, and in which rows they are.
+func (q *queue) entries(b *event.Batch) (entries []poison.Entry, rows []int) {
+	entries, rows = make([]poison.Entry, 0, b.Count(event.Refused)), make([]int, 0, b.Count(event.Refused))
 	now := q.settings.Clock.Now()
 	for row, e := range b.Refused() {
-		r := record{
-			row: row, id: e.ID, key: e.Key, origin: b.Origin(row), offset: e.Offset, last: now,
-			pipeline: q.settings.Pipeline, route: q.settings.Route, instance: q.settings.Instance, traceID: e.TraceID, spanID: e.SpanID,
+		from := b.Origin(row)
+		r := poison.Entry{
+			EventID: e.ID.String(), Key: []byte(e.Key), Last: now,
+			Pipeline: q.settings.Pipeline, Route: q.settings.Route, Instance: q.settings.Instance, TraceID: e.TraceID, SpanID: e.SpanID,
 		}
+		r.Origin.Kind, r.Origin.Name, r.Origin.Partition, r.Origin.Offset = from.Kind, from.Name, from.Partition, e.Offset
 		if e.Due != 0 {
-			r.due = time.Unix(0, e.Due)
+			r.Origin.Time = time.Unix(0, e.Due)
 		}
-		r.payload, r.form = payload(e, r.origin)
-		r.blame(b, row)
-		records = append(records, r)
+		if n, ok := e.Attribute(poison.Replays); ok && n.Kind() == event.KindInt && n.Int() > 0 {
+			r.Replays = int(min(n.Int(), 1<<30))
+		}
+		r.Payload, r.Form = payload(e, from)
+		blame(&r, b, row)
+		entries, rows = append(entries, r), append(rows, row)
 	}
-	return records
+	return entries, rows
 }
 
 // payload is what is to be stored of an event.
 func payload(e *event.Event, from event.Origin) (bytes []byte, form string) {
 	switch {
+	case e.Raw != nil && e.Message != "" && e.Message == string(e.Raw):
+		return e.Raw, poison.FormText
 	case e.Raw != nil:
-		return e.Raw, formOriginal
+		return e.Raw, poison.FormOriginal
 	case from.Kind == "kafka":
-		return nil, formNull
+		return nil, poison.FormNull
 	default:
-		return eventjson.Append(nil, e), formEvent
+		return eventjson.Append(nil, e), poison.FormEvent
 	}
 }
 
 // blame writes down the error and its history.
-func (r *record) blame(b *event.Batch, row int) {
+func blame(r *poison.Entry, b *event.Batch, row int) {
 	err := b.Err(row)
 	if err == nil {
 		err = errors.New("refused without a reason")
 	}
-	r.attempts, r.first = b.Failures(row)
-	r.reason, r.errorType = bounded(err.Error(), maxReason), fmt.Sprintf("%T", root(err))
-	r.class = classBad
+	r.Attempts, r.First = b.Failures(row)
+	r.Reason, r.ErrorType = bounded(err.Error(), maxReason), fmt.Sprintf("%T", root(err))
+	r.Class = classBad
 	if at, ok := errors.AsType[staged](err); ok {
-		r.stage = at.Stage()
+		r.Stage = at.Stage()
 	}
 	if of, ok := errors.AsType[classed](err); ok {
-		r.class = of.PoisonClass()
+		r.Class = of.PoisonClass()
 	}
 }
 

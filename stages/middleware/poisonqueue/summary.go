@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/engine/stage"
+	"millrace/stages/internal/poison"
 )
 
 // often is the least time between two lines of the same kind: a topic full of
@@ -19,20 +20,20 @@ type summary struct {
 	log   *slog.Logger
 	clock stage.Clock
 
-	mu       sync.Mutex
-	last     time.Time // when a line about stored events was written
-	lastFull time.Time // when one about the full store was
-	count    int
-	reason   string
-	id       string
-	stage    string
+	mu     sync.Mutex
+	last   time.Time // when a line about stored events was written
+	waited time.Time // when one about a store that takes nothing was
+	count  int
+	reason string
+	id     string
+	stage  string
 }
 
-func (s *summary) stored(r *record) {
+func (s *summary) stored(r *poison.Entry) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.count == 0 {
-		s.reason, s.id, s.stage = r.reason, r.id.String(), r.stage
+		s.reason, s.id, s.stage = r.Reason, r.EventID, r.Stage
 	}
 	s.count++
 	if now := s.clock.Now(); now.Sub(s.last) >= often {
@@ -60,12 +61,12 @@ func (s *summary) write(text string) {
 	s.count = 0
 }
 
-// full writes that the route waits for room.
-func (s *summary) full(waiting int, err error) {
+// blocked writes that the route waits for the store.
+func (s *summary) blocked(waiting int, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := s.clock.Now(); now.Sub(s.lastFull) >= often {
-		s.lastFull = now
+	if now := s.clock.Now(); now.Sub(s.waited) >= often {
+		s.waited = now
 		s.log.Error("the route waits: "+err.Error(), "events", waiting)
 	}
 }

@@ -1,0 +1,82 @@
+package poison
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+	"millrace/stages/internal/eventjson"
+)
+
+// Forwarder writes replayed events to a topic, as they were received.
+type Forwarder struct {
+	kafka  *Kafka
+	client *kgo.Client
+	topic  string
+}
+
+// NewForwarder makes one; close it. The topic must be there.
+func NewForwarder(k *Kafka, topic string) (*Forwarder, error) {
+	client, err := k.NewClient(kgo.DefaultProduceTopic(topic), kgo.RequiredAcks(kgo.AllISRAcks()), kgo.ProducerLinger(0),
+		kgo.ProducerBatchMaxBytes(maxRecord), kgo.RecordDeliveryTimeout(deliveryTimeout), kgo.AllowIdempotentProduceCancellation())
+	if err != nil {
+		return nil, err
+	}
+	return &Forwarder{k, client, topic}, nil
+}
+
+// Forward writes the events of a parcel and settles those that Kafka has
+// acknowledged. The others are returned, and their error with them.
+func (f *Forwarder) Forward(ctx context.Context, p event.Parcel) error {
+	records := make([]*kgo.Record, len(p.Events))
+	index := make(map[*kgo.Record]int, len(records))
+	for i := range p.Events {
+		records[i] = forwarded(&p.Events[i], p.Origin)
+		index[records[i]] = i
+	}
+	receipt := event.Receipt{}
+	var failed error
+	for _, result := range f.client.ProduceSync(ctx, records...) {
+		if result.Err == nil {
+			receipt.Counts[event.Delivered]++
+			continue
+		}
+		failed = stage.Worse(failed, f.kafka.Classify(result.Err))
+		receipt.Counts[event.Returned]++
+		receipt.Exceptions = append(receipt.Exceptions, event.Exception{Index: index[result.Record], Outcome: event.Returned, Err: result.Err})
+	}
+	p.Done(receipt)
+	if failed != nil {
+		return fmt.Errorf("topic %s: %w", f.topic, errors.Join(failed, ctx.Err()))
+	}
+	return nil
+}
+
+// forwarded is the record of an event. One that was made in a pipeline has no
+// original bytes: it is written as JSON. A record without a value stays one.
+func forwarded(e *event.Event, from event.Origin) *kgo.Record {
+	r := &kgo.Record{Value: e.Raw}
+	if e.Key != "" {
+		r.Key = []byte(e.Key)
+	}
+	n, _ := e.Attribute(Replays)
+	r.Headers = []kgo.RecordHeader{
+		{Key: "x-dlq-event-id", Value: []byte(e.ID.String())},
+		{Key: replayHeader, Value: strconv.AppendInt(nil, n.Int(), 10)},
+	}
+	if len(e.TraceID) == 32 && len(e.SpanID) == 16 {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "traceparent", Value: []byte("00-" + e.TraceID + "-" + e.SpanID + "-01")})
+	}
+	if e.Raw == nil && from.Kind != "kafka" {
+		r.Value = eventjson.Append(nil, e)
+	}
+	return r
+}
+
+// Close lets go.
+func (f *Forwarder) Close() { f.client.Close() }
