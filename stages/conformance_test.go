@@ -12,6 +12,7 @@ import (
 	"millrace/engine/stagetest"
 	"millrace/stages"
 	"millrace/stages/internal/eventjson"
+	"millrace/stages/internal/poison"
 	"millrace/stages/resource/kafka"
 )
 
@@ -21,6 +22,8 @@ func TestEveryStageKeepsTheRulesOfItsKind(t *testing.T) {
 	stagetest.ConformanceAll(t, stages.All(), map[string]stagetest.Options{
 		// Opened alone, the source finds no topic: its example's other route fills it.
 		"source/kafka": {Feed: fillTopic("example-events")},
+		// And this one finds an empty store.
+		"source/poison": {Feed: poisonEvents},
 	})
 }
 
@@ -55,4 +58,28 @@ func fill(ctx context.Context, topic string, s stage.Settings) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// poisonEvents stores bad events until the rule is done with them.
+func poisonEvents(ctx context.Context, t stagetest.T, b stagetest.Bench) {
+	place := poison.Place{Pipeline: b.Pipeline, Route: "careful"}
+	store, err := poison.Open(ctx, place, poison.Services{State: b.State, Clock: b.Clock, Log: b.Log}, poison.Options{Max: 1e6})
+	if err != nil {
+		if ctx.Err() == nil {
+			t.Errorf("opening the store: %v", err)
+		}
+		return
+	}
+	defer store.Close()
+	for i := 0; ctx.Err() == nil; i++ {
+		e := stagetest.Events(fmt.Sprint("event ", i))[0]
+		entry := poison.Entry{
+			EventID: e.ID.String(), Pipeline: b.Pipeline, Route: "careful", Class: "bad_event", Reason: "no such customer", Last: b.Clock.Now(),
+			Form: poison.FormEvent, Payload: eventjson.Append(nil, &e), Origin: stage.PoisonOrigin{Kind: "generator", Offset: int64(i)},
+		}
+		if err := store.Put(ctx, []poison.Entry{entry})[0]; err != nil && ctx.Err() == nil {
+			t.Errorf("storing a bad event: %v", err)
+			return
+		}
+	}
 }

@@ -17,6 +17,7 @@ import (
 	"millrace/stages/sink/stdout"
 	"millrace/stages/source/generator"
 	kafkasource "millrace/stages/source/kafka"
+	"millrace/stages/source/poison"
 	"millrace/stages/transform/enrich"
 	"millrace/stages/transform/filter"
 )
@@ -29,6 +30,7 @@ func All() []stage.Stage {
 
 		generator.Stage,
 		kafkasource.Stage,
+		poison.Stage,
 
 		limiter.Stage,
 		breaker.Stage,

@@ -198,7 +198,7 @@ func (p Place) Validate(problems *stage.Problems) {
 	}
 }
 
-// Link says which topic or table is used; "" for the state directory.
+// Link says what is used, for stage.Link.
 func (p Place) Link() string {
 	switch {
 	case p.Topic != "":
@@ -206,7 +206,7 @@ func (p Place) Link() string {
 	case p.Table != "":
 		return fmt.Sprintf("sql:%s:%s", p.Database, p.Table)
 	default:
-		return ""
+		return "state:poison_queue"
 	}
 }
 

@@ -50,6 +50,10 @@ type Reader struct {
 
 	stop    context.CancelFunc
 	stopped chan struct{}
+
+	finishing context.Context // ends when what is there is the last there is
+	finish    context.CancelFunc
+	final     bool // the scan began after that
 }
 
 // NewReader begins to read. The Reader closes the store.
@@ -58,6 +62,7 @@ func NewReader(store Store, s Services, r Reading) *Reader {
 	reader.picker = NewPicker(store, r.Pick, NewRestorer(s, r.Codec), s.Clock)
 	var ctx context.Context
 	ctx, reader.stop = context.WithCancel(context.Background())
+	reader.finishing, reader.finish = context.WithCancel(context.Background())
 	go reader.settle(ctx)
 	return reader
 }
@@ -72,8 +77,11 @@ func (r *Reader) Read(ctx context.Context) (event.Parcel, error) {
 			return event.Parcel{}, err
 		}
 		picked, err := r.picker.Next(ctx)
+		r.mu.Lock()
+		r.report.Skipped, r.report.Undecided = r.picker.Skipped, r.picker.Undecided
+		r.mu.Unlock()
 		switch {
-		case errors.Is(err, io.EOF) && r.reading.Follow:
+		case errors.Is(err, io.EOF) && r.reading.Follow && !r.final:
 			if err := r.awaitMore(ctx); err != nil {
 				return event.Parcel{}, err
 			}
@@ -120,6 +128,7 @@ func (r *Reader) begin(ctx context.Context) (err error) {
 	}
 	r.gone = nil
 	r.mu.Unlock()
+	r.final = r.finishing.Err() != nil
 	r.state, err = r.store.State(ctx)
 	return err
 }
@@ -144,14 +153,19 @@ func (r *Reader) awaitRoom(ctx context.Context) error {
 // awaitMore waits at the end until the store has changed, and begins anew.
 func (r *Reader) awaitMore(ctx context.Context) error {
 	for {
-		if err := r.services.Clock.Sleep(ctx, followEvery); err != nil {
-			return err
+		sleeping, cancel := context.WithCancel(ctx)
+		wake := context.AfterFunc(r.finishing, cancel)
+		_ = r.services.Clock.Sleep(sleeping, followEvery)
+		wake()
+		cancel()
+		if ctx.Err() != nil {
+			return ctx.Err()
 		}
 		state, err := r.store.State(ctx)
 		if err != nil {
 			return err
 		}
-		if state != r.state {
+		if state != r.state || r.finishing.Err() != nil {
 			r.picker.Close()
 			return nil
 		}
@@ -273,18 +287,24 @@ func (r *Reader) flush(ctx context.Context) error {
 	return nil
 }
 
-// Report is what was done so far. Called from the goroutine that reads.
+// Finish lets a Reader that follows come to its end: what is stored by now is
+// still read.
+func (r *Reader) Finish(context.Context) error {
+	r.finish()
+	return nil
+}
+
+// Report is what was done so far. It may be called from any goroutine.
 func (r *Reader) Report() stage.PoisonReport {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	report := r.report
-	report.Skipped, report.Undecided = r.picker.Skipped, r.picker.Undecided
-	return report
+	return r.report
 }
 
 // Close tells the store the rest, writes the audit, and lets go. What cannot
 // be told stays in the store and will be replayed again, under the same ids.
 func (r *Reader) Close(ctx context.Context) error {
+	r.finish()
 	r.stop()
 	<-r.stopped
 	defer r.store.Close()

@@ -84,12 +84,9 @@ func (c *Config) Validate(p *stage.Problems) {
 	c.place("", "").Validate(p)
 }
 
-// Links says which topic or table is written.
+// Links says where bad events are written.
 func (c *Config) Links() []stage.Link {
-	if what := c.place("", "").Link(); what != "" {
-		return []stage.Link{{Writes: true, What: what}}
-	}
-	return nil
+	return []stage.Link{{Writes: true, What: c.place("", "").Link()}}
 }
 
 // Explain says what is promised of bad events.
