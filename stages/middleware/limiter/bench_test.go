@@ -37,11 +37,11 @@ func BenchmarkDecision(b *testing.B) {
 	} {
 		b.Run(name, func(b *testing.B) {
 			l := open(b, c)
-			ctx := b.Context()
+			ctx, c := b.Context(), new(claim)
 			b.ReportAllocs()
 			for b.Loop() {
-				if n, _, err := l.line.wait(ctx, 500); n != 500 || err != nil {
-					b.Fatal(n, err)
+				if a, _, err := l.desk.ask(ctx, c, 500); a.granted != 500 || err != nil {
+					b.Fatal(a, err)
 				}
 			}
 		})

@@ -22,7 +22,7 @@ func TestSettingsThatCannotWorkAreReported(t *testing.T) {
 		{func(c *Config) { c.Rate = 1.5 }, "window", "holds 1.5 events at a rate of 1.5/s, which is rounded down to 1"},
 		{func(c *Config) { c.Burst = 5 }, "burst", "belongs to algorithm token_bucket"},
 		{func(c *Config) { c.Algorithm, c.Burst = tokenBucket, -1 }, "burst", "must be at least 1"},
-		{func(c *Config) { c.Algorithm, c.Window = tokenBucket, stage.Duration(time.Minute) }, "window", "belongs to algorithm sliding_window"},
+		{func(c *Config) { c.Algorithm, c.Window = tokenBucket, stage.Duration(time.Minute) }, "window", "belongs to algorithm sliding_window and fixed_window"},
 		{func(c *Config) { c.Algorithm = "leaky" }, "algorithm", `got "leaky"`},
 		{func(c *Config) { c.OnLimit = "panic" }, "on_limit", `got "panic"`},
 	} {

@@ -1,188 +1,131 @@
 // Package limiter keeps a route below a rate of events.
 //
-// One decision is made per batch, weighted by its events. A batch that fits
-// goes on whole. Of one that does not, as many events as the limit allows go
-// on, and the rest waits in line, first come first served (or is rejected, or
-// shed: on_limit). An event is charged once: when the chain is run again
-// because the sink failed, it passes freely.
+// One decision is made per batch, weighted by its events; with a key, one for
+// each of the keys in it. A batch that fits goes on whole. Of one that does
+// not, as many events as the limit allows go on, and the rest waits in line,
+// first come first served (or is rejected, shed, or refused: on_limit). An
+// event is charged once: when the chain is run again because the sink failed,
+// it passes freely.
 //
-// The limit is either an exact sliding window (window.go) or a token bucket
-// (bucket.go); both are plain arithmetic without clock or lock. line.go shares
-// one of them between the batches of a route.
+// The limit is an exact sliding window (window.go), a fixed one (fixed.go) or a
+// token bucket (bucket.go), all plain arithmetic without clock or lock. desk.go
+// shares it between the batches of a route, keys.go has one for each key.
+//
+// With store redis all instances share the limit. The count is kept by a script
+// there (lease.lua and one file for each algorithm), which leases permits to
+// the instances, many at a time, so that a few calls a second are enough
+// (purse.go, lender.go). Permits are good for a short while from before the
+// call, by this process' own clock, and count in Redis until a window after
+// that: whatever the clocks of the instances show, no window of their uses holds
+// more than the limit. What was used sooner, or not at all, is told with the
+// next call and counts accordingly, so that the caution costs nothing in
+// normal operation. While Redis is away mode.go goes on by the fallback.
 package limiter
 
 import (
 	"context"
+	"crypto/rand"
 	"embed"
+	"encoding/hex"
 	"errors"
 	"fmt"
-	"math"
 	"time"
 
-	"millrace/engine/event"
-	"millrace/engine/stage"
-
 	"github.com/ThreeDotsLabs/watermill/message"
+	goredis "github.com/redis/go-redis/v9"
+
+	"millrace/engine/event"
+	"millrace/engine/expression"
+	"millrace/engine/stage"
+	"millrace/stages/resource/redis"
 )
 
 //go:embed *.go example.yaml
 var files embed.FS
 
+const defaultKeys = 10_000
+
 // Stage is the catalogue entry.
 var Stage = stage.Stage{Name: "limiter", Kind: stage.KindMiddleware, Files: files, New: func() any {
-	return &Config{Algorithm: slidingWindow, Window: stage.Duration(time.Second), OnLimit: onLimitWait}
+	return &Config{
+		Algorithm: slidingWindow, Window: stage.Duration(time.Second), OnLimit: onLimitWait,
+		MaxKeys: defaultKeys, Store: storeLocal,
+	}
 }}
 
-const (
-	slidingWindow = "sliding_window"
-	tokenBucket   = "token_bucket"
-
-	onLimitWait   = "wait"
-	onLimitReject = "reject"
-	onLimitShed   = "shed"
-)
-
-// Config is what a pipeline file says about a limiter.
-type Config struct {
-	// How events are counted: sliding_window or token_bucket. A sliding window
-	// never lets more than rate x window events through in any stretch of
-	// time as long as the window. A token bucket lets burst events through at
-	// once and rate a second from then on. Default sliding_window.
-	Algorithm string `yaml:"algorithm"`
-	// How many events may pass per time, such as 5k/s. Required.
-	Rate stage.Rate `yaml:"rate"`
-	// Length of the sliding window. A longer one lets the events of quiet
-	// times catch up in larger bursts. Default 1s.
-	Window stage.Duration `yaml:"window"`
-	// Most events that may pass at once with token_bucket. Default 0: as many
-	// as rate allows in one second, at least one.
-	Burst int `yaml:"burst"`
-	// What happens to events over the limit: wait (the source is slowed
-	// down), reject (the source is told no, an HTTP client gets a 429) or
-	// shed (they are dropped and counted). Default wait.
-	OnLimit string `yaml:"on_limit"`
-}
-
-// mostEvents keeps rate x window and burst far from overflowing.
-const mostEvents = 1e12
-
-// Validate reports settings that are missing, contradict each other or could
-// never let an event through.
-func (c *Config) Validate(p *stage.Problems) {
-	p.OneOf("algorithm", c.Algorithm, slidingWindow, tokenBucket)
-	p.OneOf("on_limit", c.OnLimit, onLimitWait, onLimitReject, onLimitShed)
-	if !(c.Rate > 0) || float64(c.Rate) > mostEvents {
-		p.Add("rate", "must be above 0 and at most %v, got %v", stage.Rate(mostEvents), c.Rate)
-		return
-	}
-	if c.Algorithm == tokenBucket {
-		c.validateBucket(p)
-	} else {
-		c.validateWindow(p)
-	}
-}
-
-func (c *Config) validateWindow(p *stage.Problems) {
-	if c.Burst != 0 {
-		p.Add("burst", "belongs to algorithm token_bucket, but the algorithm is %s; leave it out, got %d", c.Algorithm, c.Burst)
-	}
-	if c.Window.Std() < time.Millisecond {
-		p.Add("window", "must be at least 1ms, got %v", c.Window)
-		return
-	}
-	exact := float64(c.Rate) * c.Window.Std().Seconds()
-	limit := c.windowLimit()
-	switch {
-	case exact > mostEvents:
-		p.Add("window", "rate x window must be at most %.0f events, got %v x %v", mostEvents, c.Rate, c.Window)
-	case limit < 1:
-		p.Add("window", "must hold at least one event: at a rate of %v at least %v, got %v",
-			c.Rate, wholeEvent(c.Rate), c.Window)
-	case exact-float64(limit) > exact/1000:
-		p.Warn("window", "holds %g events at a rate of %v, which is rounded down to %d; a window that holds a whole number keeps the rate",
-			exact, c.Rate, limit)
-	}
-}
-
-func (c *Config) validateBucket(p *stage.Problems) {
-	if c.Window != stage.Duration(time.Second) {
-		p.Add("window", "belongs to algorithm sliding_window, but the algorithm is %s; leave it out, got %v", c.Algorithm, c.Window)
-	}
-	if c.Burst < 0 || float64(c.Burst) > mostEvents {
-		p.Add("burst", "must be at least 1 and at most %.0f events, or 0 for what the rate allows in one second, got %d", mostEvents, c.Burst)
-	}
-}
-
-// wholeEvent is how long one event takes at a rate, rounded up for reading.
-func wholeEvent(r stage.Rate) time.Duration {
-	seconds := 1 / float64(r)
-	if seconds > 1e9 {
-		return math.MaxInt64
-	}
-	return time.Duration(math.Ceil(seconds*1000)) * time.Millisecond
-}
-
-// windowLimit is how many whole events a window holds. The factor forgives the
-// rounding of rates such as 1/min; it is far below one event.
-func (c *Config) windowLimit() int {
-	return int(float64(c.Rate) * c.Window.Std().Seconds() * (1 + 1e-12))
-}
-
-func (c *Config) bucketSize() int {
-	if c.Burst > 0 {
-		return c.Burst
-	}
-	return max(1, int(float64(c.Rate)*(1+1e-12)))
-}
-
-// Explain says what the limiter adds to the route's guarantee.
-func (c *Config) Explain() stage.Explanation {
-	limit := fmt.Sprintf("at most %d events in any %v", c.windowLimit(), c.Window)
-	if c.Algorithm == tokenBucket {
-		limit = fmt.Sprintf("at most %d events at once and %v from then on", c.bucketSize(), c.Rate)
-	}
-	over := map[string]string{
-		onLimitWait:   "More wait in order of arrival, and the source is slowed down; nothing is dropped.",
-		onLimitReject: "More are rejected: the source is told no and has to send them again.",
-		onLimitShed:   "More are shed: dropped for good, and counted as shed.",
-	}[c.OnLimit]
-	return stage.Explanation{
-		Does: fmt.Sprintf("Lets %s through, counted in this process. %s", limit, over),
-		Crash: "Waiting events are unsettled and read again. What was counted is forgotten: right after a restart " +
-			"up to one more limit may pass.",
-	}
-}
-
-// Open makes the limiter.
+// Open makes the limiter. It does not wait for Redis.
 func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Wrapper, error) {
-	counted, err := newMetrics(s.Metrics)
+	var client *goredis.Client
+	if c.Store == storeRedis {
+		store, err := stage.Use[*redis.Store](s, c.Resource)
+		if err != nil {
+			return nil, stage.Fatal(fmt.Errorf("limiter %q: %w", s.Name, err))
+		}
+		if missing := store.Missing(); missing != "" {
+			s.Log.Info("the limit is counted in this process and not shared: " + missing)
+		}
+		client = store.Client
+	}
+	counted, err := newMetrics(s.Metrics, client != nil)
 	if err != nil {
 		return nil, fmt.Errorf("limiter %q: %w", s.Name, err)
 	}
-	return &limiter{
-		line:    newLine(s.Clock, c.algorithm()),
+	l := &limiter{
+		desk:    c.desk(s, counted),
+		key:     c.Key,
 		onLimit: c.OnLimit,
 		step:    s.Step,
 		over:    fmt.Errorf("over the limit of %v: %w", c.Rate, errLimited),
 		metrics: counted,
-	}, nil
+	}
+	if client != nil {
+		c.lend(l.desk, client, s)
+	}
+	counted.show(l.desk.mode)
+	return l, nil
 }
 
 var errLimited = errors.New("too many events")
 
-func (c *Config) algorithm() algorithm {
-	if c.Algorithm == slidingWindow {
-		return newWindow(c.windowLimit(), c.Window.Std())
+func (c *Config) desk(s stage.Settings, m metrics) *desk {
+	start := s.Clock.Now()
+	d := &desk{
+		clock: s.Clock, start: start, patient: c.OnLimit == onLimitWait, log: s.Log, metrics: m,
+		count: func() counter { return c.counter(start) }, mode: modeLocal, share: 1,
 	}
-	size, least := c.bucketSize(), 1.0
-	if c.OnLimit == onLimitWait {
-		least = float64(size) / 2 // a waiting batch need not take each token as it comes
+	if c.Key.IsZero() {
+		d.single = d.gate("")
+	} else {
+		d.keys = newKeys(c.MaxKeys, d.gate, d.clear)
 	}
-	return newBucket(float64(c.Rate), size, least)
+	return d
+}
+
+// lend makes the desk share its limit through Redis. Instances that count
+// differently do not share: the algorithm and the window are part of the name.
+func (c *Config) lend(d *desk, client *goredis.Client, s stage.Settings) {
+	ctx, cancel := context.WithCancel(context.Background())
+	t := c.terms()
+	l := &lender{
+		desk: d, client: client, terms: t, script: scripts[c.Algorithm], cancel: cancel,
+		prefix:   fmt.Sprintf("millrace:limiter:%s:%s:%s:%s:%v:", s.Pipeline, s.Route, s.Name, c.Algorithm, t.window),
+		instance: s.Instance + "-" + nonce(),
+		fallback: map[string]mode{"": modeWaiting, fallbackWait: modeWaiting, fallbackLocal: modeLocal, fallbackOpen: modeOpen}[c.Fallback],
+	}
+	d.lender, d.mode = l, modeRedis
+	l.done.Go(func() { l.run(ctx) })
+}
+
+// nonce tells two runs of the same instance apart.
+func nonce() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
 }
 
 type limiter struct {
-	line    *line
+	desk    *desk
+	key     expression.Text
 	onLimit string
 	step    int
 	over    error
@@ -196,14 +139,17 @@ func (l *limiter) Wrap(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// Close has nothing to let go.
-func (l *limiter) Close(context.Context) error { return nil }
-
-// Status shows the limit in events, how many may pass now, how many wait.
-func (l *limiter) Status() map[string]any {
-	size, free, waiting := l.line.state()
-	return map[string]any{"limit": size, "available": free, "waiting": waiting}
+// Close gives back the permits that are left.
+func (l *limiter) Close(ctx context.Context) error {
+	if l.desk.lender != nil {
+		l.desk.lender.close(ctx)
+	}
+	return nil
 }
+
+// Status shows the mode, how many events wait and, of a limit without keys, its
+// size in events and how many may pass now; with keys, how many are known.
+func (l *limiter) Status() map[string]any { return l.desk.status() }
 
 func (l *limiter) handle(msg *message.Message, next message.HandlerFunc) error {
 	batch := stage.BatchOf(msg)
@@ -228,17 +174,22 @@ func (l *limiter) handle(msg *message.Message, next message.HandlerFunc) error {
 // charge asks the limit for the open events of rest, which is all of the
 // batch or a view of it, and sends them on as they are granted.
 func (l *limiter) charge(msg *message.Message, batch, rest *event.Batch, next message.HandlerFunc) error {
+	c := claims.Get().(*claim)
+	defer c.release()
 	var worst error
 	for {
-		want := rest.Count(event.Open)
-		granted, wait, err := l.ask(msg.Context(), want)
+		want := l.read(c, rest)
+		if want == 0 {
+			return stage.Result(batch, worst)
+		}
+		granted, wait, err := l.ask(msg.Context(), c, want)
 		switch {
 		case err != nil:
 			return stage.Result(batch, stage.Worse(worst, err))
 		case granted == want && rest == batch:
 			return l.forward(msg, batch, batch, next)
 		}
-		now, later := rest.Split(granted)
+		now, later := c.split(rest, granted)
 		if l.onLimit != onLimitWait {
 			l.turnAway(later, wait)
 		}
@@ -252,29 +203,40 @@ func (l *limiter) charge(msg *message.Message, batch, rest *event.Batch, next me
 	}
 }
 
-// ask gets at least one event granted, or says when more may be had.
-func (l *limiter) ask(ctx context.Context, want int) (granted int, wait time.Duration, err error) {
-	if l.onLimit != onLimitWait {
-		granted, wait = l.line.try(want)
-		return granted, wait, nil
+// read says how many events ask, and finds their keys.
+func (l *limiter) read(c *claim, rest *event.Batch) int {
+	if l.key.IsZero() {
+		return rest.Count(event.Open)
 	}
-	granted, waited, err := l.line.wait(ctx, want)
+	c.ordered = rest.Lane() != ""
+	c.read(rest, l.key)
+	return len(c.keys)
+}
+
+// ask gets at least one event granted, or says when more may be had.
+func (l *limiter) ask(ctx context.Context, c *claim, want int) (granted int, wait time.Duration, err error) {
+	a, waited, err := l.desk.ask(ctx, c, want)
 	if waited > 0 {
-		l.metrics.waited.Add(float64(granted))
+		l.metrics.waited.Add(float64(a.granted))
 		l.metrics.waitSeconds.Add(waited.Seconds())
 	}
-	return granted, 0, err
+	return a.granted, a.after, err
 }
 
 // turnAway settles the events that may not pass.
 func (l *limiter) turnAway(rest *event.Batch, wait time.Duration) {
 	l.metrics.limited.Add(float64(rest.Count(event.Open)))
-	if l.onLimit == onLimitShed {
+	switch l.onLimit {
+	case onLimitShed:
 		rest.SettleOpen(event.Shed)
-		return
+	case onLimitPoison:
+		for row := range rest.Open() {
+			rest.Refuse(row, stage.Bad(l.over))
+		}
+	default:
+		rest.FailOpen(stage.Throttled(l.over, wait)) // the source can tell its client when to come back
+		rest.SettleOpen(event.Rejected)
 	}
-	rest.FailOpen(stage.Throttled(l.over, wait)) // the source can tell its client when to come back
-	rest.SettleOpen(event.Rejected)
 }
 
 // forward sends charged events on. Those that come back open are marked, so

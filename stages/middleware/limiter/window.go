@@ -2,24 +2,33 @@ package limiter
 
 import "time"
 
-// grains is into how many parts a window is cut at the finest. Grants closer
-// together than one part are remembered as one, at the time of the later: the
-// earlier come free up to 1/4000 of the window late, never early. It bounds
-// the log at about 4000 entries whatever the rate.
-const grains = 4000
+// Into how many parts a window is cut at the finest. Grants closer together
+// than one part are remembered as one, at the time of the later: the earlier
+// come free up to that part of the window late, never early. It bounds the log
+// at about so many entries whatever the rate. Of limits by key there may be
+// many: they are coarser.
+const (
+	grains      = 4000
+	grainsOfKey = 100
+)
 
 // window is an exact sliding window: over any half-open stretch of time as long
 // as the window, at most limit events are granted. It keeps a log of the grants
-// that are younger than the window. It reads no clock and takes no lock.
+// that are younger than the window.
 type window struct {
 	limit  int
 	length time.Duration
 	grain  time.Duration
 
-	used int     // weight of all grants in the log
-	log  []grant // a ring; its length is a power of two
-	head int     // index of the oldest grant
-	n    int     // grants in the ring
+	whole struct { // what scale is about
+		limit  int
+		length time.Duration
+	}
+
+	charged int     // weight of all grants in the log
+	log     []grant // a ring; its length is a power of two
+	head    int     // index of the oldest grant
+	n       int     // grants in the ring
 }
 
 // grant is a number of events let through between two times.
@@ -28,43 +37,51 @@ type grant struct {
 	weight   int
 }
 
-func newWindow(limit int, length time.Duration) *window {
-	return &window{limit: limit, length: length, grain: length / grains, log: make([]grant, 16)}
+func newWindow(limit int, length time.Duration, grains int) *window {
+	w := &window{limit: limit, length: length, grain: length / time.Duration(grains), log: make([]grant, 4)}
+	w.whole.limit, w.whole.length = limit, length
+	return w
 }
 
-// take grants up to want events now. What is missing may come after wait.
-func (w *window) take(now time.Duration, want int) (granted int, wait time.Duration) {
+func (w *window) can(now time.Duration, want int) int {
 	w.expire(now)
-	granted = min(want, w.limit-w.used)
-	if granted > 0 {
-		w.add(now, granted)
-	}
-	if granted < want {
-		wait = w.log[w.head].to + w.length - now
-	}
-	return granted, wait
+	return max(0, min(want, w.limit-w.charged))
 }
 
-// free is how many events would be granted now.
-func (w *window) free(now time.Duration) int {
+func (w *window) when(now time.Duration, _ int) time.Duration {
 	w.expire(now)
-	return w.limit - w.used
+	if w.n == 0 {
+		return 1
+	}
+	return w.log[w.head].to + w.length - now
+}
+
+func (w *window) used(now time.Duration) int {
+	w.expire(now)
+	return w.charged
 }
 
 func (w *window) size() int { return w.limit }
+
+func (w *window) scale(part float64) {
+	w.limit, w.length = w.whole.limit, w.whole.length
+	if part < 1 {
+		w.limit, w.length = share(w.limit, w.length, part)
+	}
+}
 
 // expire forgets the grants that have left the window. Each is forgotten once,
 // so that a decision costs O(1) on average.
 func (w *window) expire(now time.Duration) {
 	for w.n > 0 && w.log[w.head].to+w.length <= now {
-		w.used -= w.log[w.head].weight
+		w.charged -= w.log[w.head].weight
 		w.head = (w.head + 1) & (len(w.log) - 1)
 		w.n--
 	}
 }
 
-func (w *window) add(now time.Duration, weight int) {
-	w.used += weight
+func (w *window) charge(now time.Duration, weight int) {
+	w.charged += weight
 	if w.n > 0 {
 		last := &w.log[(w.head+w.n-1)&(len(w.log)-1)]
 		if now-last.from <= w.grain {

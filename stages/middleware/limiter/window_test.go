@@ -49,7 +49,7 @@ func TestWindowNeverHoldsMoreThanItsLimitAndFreesWhatIsOld(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		limit := rapid.IntRange(1, 5000).Draw(t, "limit")
 		length := time.Duration(rapid.Int64Range(int64(time.Millisecond), int64(10*time.Second)).Draw(t, "length"))
-		w := newWindow(limit, length)
+		w := newWindow(limit, length, grains)
 		var log naive
 		var now time.Duration
 		for range rapid.IntRange(1, 300).Draw(t, "steps") {
@@ -64,7 +64,7 @@ func TestWindowNeverHoldsMoreThanItsLimitAndFreesWhatIsOld(t *testing.T) {
 			}
 			want := rapid.IntRange(1, 2*limit).Draw(t, "want")
 			must := min(want, limit-log.since(now-length-w.grain))
-			granted, wait := w.take(now, want)
+			granted, wait := take(w, now, want)
 			if granted > 0 {
 				log.add(now, granted)
 			}
@@ -79,13 +79,13 @@ func TestWindowNeverHoldsMoreThanItsLimitAndFreesWhatIsOld(t *testing.T) {
 			}
 			if wait > 0 {
 				now += wait
-				if again, _ := w.take(now, 1); again != 1 {
+				if again, _ := take(w, now, 1); again != 1 {
 					t.Fatalf("nothing came free after the wait of %v", wait)
 				}
 				log.add(now, 1)
 			}
-			if w.used+w.free(now) != limit {
-				t.Fatalf("%d used and %d free of %d", w.used, w.free(now), limit)
+			if w.charged+w.can(now, limit) != limit {
+				t.Fatalf("%d used and %d free of %d", w.charged, w.can(now, limit), limit)
 			}
 		}
 		if most := log.mostIn(length); most > limit {
@@ -95,28 +95,28 @@ func TestWindowNeverHoldsMoreThanItsLimitAndFreesWhatIsOld(t *testing.T) {
 }
 
 func TestWindowIsHalfOpen(t *testing.T) {
-	w := newWindow(10, time.Second)
-	if n, _ := w.take(0, 10); n != 10 {
+	w := newWindow(10, time.Second, grains)
+	if n, _ := take(w, 0, 10); n != 10 {
 		t.Fatalf("granted %d of the first 10", n)
 	}
-	if n, wait := w.take(time.Second-1, 1); n != 0 || wait != 1 {
+	if n, wait := take(w, time.Second-1, 1); n != 0 || wait != 1 {
 		t.Fatalf("one nanosecond early: granted %d, wait %v", n, wait)
 	}
-	if n, _ := w.take(time.Second, 10); n != 10 {
+	if n, _ := take(w, time.Second, 10); n != 10 {
 		t.Fatalf("after exactly one window: granted %d of 10", n)
 	}
 }
 
 func TestWindowLogIsBoundedWhateverTheRate(t *testing.T) {
-	w := newWindow(1e9, time.Second)
+	w := newWindow(1e9, time.Second, grains)
 	for now := time.Duration(0); now < 3*time.Second; now += 10 * time.Microsecond {
-		w.take(now, 1)
+		take(w, now, 1)
 	}
 	if w.n > grains+2 || len(w.log) > 8192 {
 		t.Errorf("300,000 grants made a log of %d entries in a ring of %d", w.n, len(w.log))
 	}
-	if w.used < 100_000 || w.used > 100_000+100 {
-		t.Errorf("the window counts %d of 100,000", w.used)
+	if w.charged < 100_000 || w.charged > 100_000+100 {
+		t.Errorf("the window counts %d of 100,000", w.charged)
 	}
 }
 
@@ -131,7 +131,7 @@ func TestBucketNeverGrantsMoreThanBurstAndRate(t *testing.T) {
 		for range rapid.IntRange(1, 200).Draw(t, "steps") {
 			now += time.Duration(rapid.Float64Range(0, float64(burst)/rate*1e9*1.5).Draw(t, "pause"))
 			want := rapid.IntRange(1, 2*burst).Draw(t, "want")
-			granted, wait := b.take(now, want)
+			granted, wait := take(b, now, want)
 			if (granted < want) != (wait > 0) {
 				t.Fatalf("granted %d of %d, but wait is %v", granted, want, wait)
 			}
@@ -140,7 +140,7 @@ func TestBucketNeverGrantsMoreThanBurstAndRate(t *testing.T) {
 			}
 			if wait > 0 {
 				now += wait
-				again, _ := b.take(now, want-granted)
+				again, _ := take(b, now, want-granted)
 				if again == 0 {
 					t.Fatalf("nothing after the wait of %v", wait)
 				}
@@ -171,7 +171,7 @@ func TestBucketFillsAtItsRateUpToBurst(t *testing.T) {
 		{time.Hour, 500, 200}, // never more than burst
 	}
 	for _, s := range steps {
-		if got, _ := b.take(s.at, s.want); got != s.take {
+		if got, _ := take(b, s.at, s.want); got != s.take {
 			t.Errorf("at %v: granted %d, want %d", s.at, got, s.take)
 		}
 	}
@@ -179,11 +179,11 @@ func TestBucketFillsAtItsRateUpToBurst(t *testing.T) {
 
 func TestBucketDoesNotCutABatchIntoCrumbs(t *testing.T) {
 	b := newBucket(1000, 400, 200)
-	b.take(0, 400)
-	if n, wait := b.take(100*time.Millisecond, 300); n != 0 || wait != 100*time.Millisecond {
+	take(b, 0, 400)
+	if n, wait := take(b, 100*time.Millisecond, 300); n != 0 || wait != 100*time.Millisecond {
 		t.Errorf("granted %d of 300 with 100 tokens and a wait of %v; want none until half the bucket is there", n, wait)
 	}
-	if n, _ := b.take(100*time.Millisecond, 50); n != 50 {
+	if n, _ := take(b, 100*time.Millisecond, 50); n != 50 {
 		t.Errorf("granted %d of 50 with 100 tokens", n)
 	}
 }
