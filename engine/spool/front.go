@@ -1,0 +1,141 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"sync"
+
+	"github.com/ThreeDotsLabs/watermill/message"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+)
+
+// Front decides, batch by batch, between the chain and the spool.
+type Front struct {
+	Store *Store
+	// Always: nothing goes to the chain but bad events.
+	Always bool
+	// Full is what becomes of events for which there is no room: Rejected,
+	// Shed, or Open, which makes them wait.
+	Full event.Outcome
+	// Changes says that the chain has transforms. What is stored are the
+	// events as they came, since the drain sends them through the whole chain.
+	Changes bool
+}
+
+// Wrap puts the front before a chain. In the chain, stage.MayWait says no:
+// who would wait for a dependency returns a retryable error at once.
+func (f *Front) Wrap(chain message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		b := stage.BatchOf(msg)
+		if b.Count(event.Open) > 0 {
+			if err := f.handle(msg, b, chain); err != nil || b.Unsettled() == 0 {
+				return nil, err
+			}
+		}
+		return chain(msg) // bad events are left, for the poison queue
+	}
+}
+
+// errAgain says that the weather has changed: the chain may be tried again.
+var errAgain = errors.New("the chain may be tried again")
+
+// handle delivers or stores the open events of a batch.
+func (f *Front) handle(msg *message.Message, b *event.Batch, chain message.HandlerFunc) error {
+	copied := f.copyOf(b)
+	for {
+		if !f.Always && f.Store.direct(b.Lane()) {
+			if f.Changes && !copied.done {
+				copied.take(b)
+			}
+			err := try(msg, chain)
+			if err == nil {
+				f.Store.worked()
+			}
+			if b.Count(event.Open) == 0 || stage.ClassOf(err) != stage.Retryable || msg.Context().Err() != nil {
+				copied.release()
+				return err
+			}
+			f.Store.failed(err)
+		}
+		if !copied.done {
+			copied.take(b)
+		}
+		err := f.keep(msg.Context(), b, copied.open(b))
+		if !errors.Is(err, errAgain) {
+			if err == nil {
+				copied.release()
+			}
+			return err
+		}
+	}
+}
+
+// try runs the chain in a way that does not wait for a dependency.
+func try(msg *message.Message, chain message.HandlerFunc) error {
+	ctx := msg.Context()
+	msg.SetContext(stage.WithoutWaiting(ctx))
+	defer msg.SetContext(ctx)
+	_, err := chain(msg)
+	return err
+}
+
+// keep stores the open events, whose blob is given, and settles them.
+func (f *Front) keep(ctx context.Context, b *event.Batch, blob []byte) error {
+	for {
+		changed := f.Store.changes()
+		err := f.Store.put(b.Lane(), b.Count(event.Open), blob)
+		switch {
+		case err == nil:
+			b.SettleOpen(event.Delivered)
+			return nil
+		case !errors.Is(err, ErrFull):
+			return err
+		case f.Full != event.Open:
+			b.FailOpen(err)
+			b.SettleOpen(f.Full)
+			return nil
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if !f.Always && f.Store.direct(b.Lane()) {
+			return errAgain
+		}
+	}
+}
+
+// snapshot is a batch's events as they came. It stays with the batch from one
+// attempt to the next, since by then transforms have changed them.
+type snapshot struct {
+	*recorder
+	done bool
+}
+
+func (f *Front) copyOf(b *event.Batch) *snapshot {
+	if !f.Changes {
+		return &snapshot{}
+	}
+	return event.Memo(b, f, func() *snapshot { return &snapshot{} })
+}
+
+var recorders = sync.Pool{New: func() any { return &recorder{} }}
+
+func (s *snapshot) take(b *event.Batch) {
+	if s.recorder == nil {
+		s.recorder = recorders.Get().(*recorder)
+	}
+	s.record(b)
+	s.done = true
+}
+
+// release gives the memory back when the batch needs it no more.
+func (s *snapshot) release() {
+	if s.recorder != nil {
+		recorders.Put(s.recorder)
+		s.recorder, s.done = nil, false
+	}
+}
