@@ -1,15 +1,21 @@
 package pipelines_test
 
 import (
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"millrace/pipelines/internal/engineproc"
 	"millrace/pipelines/internal/evidence"
 )
+
+// onDefaults is the pipeline with nothing else installed. A slow machine gets
+// time to drain.
+func onDefaults(t *testing.T) *day2 { return newDay2(t).set(patient) }
 
 func (d *day2) sqlite() evidence.Table {
 	return evidence.Table{DSN: "sqlite:" + filepath.Join(d.state, "audit.db"), Events: "log_events", Attributes: "log_event_metadata"}
@@ -36,7 +42,7 @@ const slowAudit = "routes.audit.batch.size=10"
 
 func TestEveryEventIsInTheTopicAndARowOfSQLiteOnce(t *testing.T) {
 	t.Parallel()
-	d := newDay2(t)
+	d := onDefaults(t)
 	p := d.start("--for", "3s")
 	schema := evidence.FetchSchema(t, p.Registry(), "log-events")
 	generate, audit := d.ends(p)
@@ -50,7 +56,7 @@ func TestEveryEventIsInTheTopicAndARowOfSQLiteOnce(t *testing.T) {
 
 func TestSIGTERMUnderLoadDrains(t *testing.T) {
 	t.Parallel()
-	d := newDay2(t).set("routes.generate.source.generator.rate=10k/s")
+	d := onDefaults(t).set("routes.generate.source.generator.rate=10k/s")
 	p := d.start()
 	schema := evidence.FetchSchema(t, p.Registry(), "log-events")
 	engineproc.Eventually(t, soon, "rows are written", func() bool { return p.Route("audit").Books.Delivered > 2000 })
@@ -68,7 +74,7 @@ func TestSIGTERMUnderLoadDrains(t *testing.T) {
 
 func TestASecondRunOnTheSameStateGoesOn(t *testing.T) {
 	t.Parallel()
-	d := newDay2(t).set("routes.generate.source.generator.count=700", "routes.generate.source.generator.rate=5k/s")
+	d := onDefaults(t).set("routes.generate.source.generator.count=700", "routes.generate.source.generator.rate=5k/s")
 	var schema *evidence.Schema
 	for range 2 {
 		p := d.start()
@@ -82,9 +88,35 @@ func TestASecondRunOnTheSameStateGoesOn(t *testing.T) {
 	}
 }
 
+func TestKillsLeaveEveryEventOfTheEmbeddedTopicInTheTableOnce(t *testing.T) {
+	t.Parallel()
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	random := rand.New(rand.NewPCG(seed, 0))
+	d := onDefaults(t)
+	loaded := d.set("routes.generate.source.generator.rate=5k/s", slowAudit)
+	var schema *evidence.Schema
+	for i := range 5 {
+		p := loaded.start()
+		if schema == nil {
+			schema = evidence.FetchSchema(t, p.Registry(), "log-events")
+		}
+		audited, life := random.Int64N(300), time.Duration(random.Int64N(int64(200*time.Millisecond)))
+		t.Logf("kill %d: %v after %d events of the audit route", i+1, life, audited)
+		engineproc.Eventually(t, soon, "the audit route works", func() bool { return p.Route("audit").Books.Delivered > audited })
+		<-time.After(life)
+		p.Kill()
+	}
+	p := d.set("routes.generate.source.generator.count=1").start()
+	generate, _ := d.ends(p)
+	if n := d.left(schema); generate.Delivered != 1 || n < 1000 {
+		t.Errorf("the last run delivered %d events, want 1; in all %d are there, want thousands", generate.Delivered, n)
+	}
+}
+
 func TestAFiniteRunEndsByItself(t *testing.T) {
 	t.Parallel()
-	d := newDay2(t).set("routes.generate.source.generator.count=5000", "routes.generate.source.generator.rate=50k/s", slowAudit)
+	d := onDefaults(t).set("routes.generate.source.generator.count=5000", "routes.generate.source.generator.rate=50k/s", slowAudit)
 	p := d.start()
 	generate, audit := d.ends(p)
 	if generate.Delivered != 5000 || audit.Delivered != 5000 {

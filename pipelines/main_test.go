@@ -34,6 +34,13 @@ func TestMain(m *testing.M) {
 // soon is how long things may take that take no time on an idle machine.
 const soon = 60 * time.Second
 
+// patient gives a slow machine time to drain; the run's exit is awaited a
+// little longer.
+const (
+	patient  = "drain_timeout=90s"
+	exitTime = 100 * time.Second
+)
+
 // day2 is one pipelines/day2.yaml with a state directory of its own.
 type day2 struct {
 	t      *testing.T
@@ -79,7 +86,7 @@ func (d *day2) command(name string, more ...string) *engineproc.Process {
 // and books that balance. It returns the books of generate and audit.
 func (d *day2) ends(p *engineproc.Process) (generate, audit engineproc.Books) {
 	d.t.Helper()
-	if code := p.Exit(soon + 30*time.Second); code != 0 {
+	if code := p.Exit(exitTime); code != 0 {
 		d.t.Fatalf("exit code %d, want 0", code)
 	}
 	r := p.ReadReport(d.report)

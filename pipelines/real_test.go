@@ -43,6 +43,7 @@ func onServices(t *testing.T) *day2 {
 	d.env["KAFKA_BROKERS"] = need(t, "KAFKA_BROKERS")
 	d.env["DATABASE_URL"] = services.NewDatabase(t, need(t, "DATABASE_URL"), name)
 	d.sets = []string{
+		patient,
 		"routes.generate.sink.kafka.topic=" + name,
 		"routes.audit.source.kafka.topic=" + name,
 		"routes.audit.source.kafka.group=" + name,
