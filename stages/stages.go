@@ -9,6 +9,7 @@ import (
 	"millrace/stages/middleware/limiter"
 	"millrace/stages/middleware/poisonqueue"
 	"millrace/stages/middleware/retry"
+	breakerresource "millrace/stages/resource/breaker"
 	kafkaresource "millrace/stages/resource/kafka"
 	sqlresource "millrace/stages/resource/sql"
 	"millrace/stages/sink/drop"
@@ -27,6 +28,7 @@ func All() []stage.Stage {
 	return []stage.Stage{
 		kafkaresource.Stage,
 		sqlresource.Stage,
+		breakerresource.Stage,
 
 		generator.Stage,
 		kafkasource.Stage,

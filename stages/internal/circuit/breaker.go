@@ -26,6 +26,9 @@ const (
 
 var resultNames = [numResults]string{"successful", "failed", "ignored"}
 
+// String is the result's name in Resilience4j's metrics.
+func (r Result) String() string { return resultNames[r] }
+
 // Breaker is a circuit breaker that many goroutines share: it adds to the
 // state machine the lock, the clock, the waiting, and the telling.
 type Breaker struct {

@@ -89,8 +89,8 @@ func (b *Breaker) describe(about About) description {
 	}
 	d.Window.Calls, d.Window.Failed = s.BufferedCalls, s.FailedCalls
 	d.Window.Slow, d.Window.SlowFailed = s.SlowCalls, s.SlowFailedCalls
-	d.Totals.Successful, d.Totals.Failed = s.counts.finished[Success], s.counts.finished[Failure]
-	d.Totals.Ignored, d.Totals.NotPermitted = s.counts.finished[Ignored], s.NotPermitted
+	d.Totals.Successful, d.Totals.Failed = s.Finished[Success], s.Finished[Failure]
+	d.Totals.Ignored, d.Totals.NotPermitted = s.Finished[Ignored], s.NotPermitted
 	return d
 }
 

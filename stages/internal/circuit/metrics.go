@@ -53,7 +53,7 @@ func (c *collector) Collect(ch chan<- prometheus.Metric) {
 		gauge(c.state, is, name)
 	}
 	for k, name := range resultNames {
-		ch <- prometheus.MustNewConstSummary(c.calls, s.counts.finished[k], s.counts.took[k].Seconds(), nil, name)
+		ch <- prometheus.MustNewConstSummary(c.calls, s.Finished[k], s.took[k].Seconds(), nil, name)
 		gauge(c.callsMax, s.longest[k].Seconds(), name)
 	}
 	ch <- prometheus.MustNewConstMetric(c.notPermitted, prometheus.CounterValue, float64(s.NotPermitted), "not_permitted")

@@ -15,10 +15,11 @@ type Snapshot struct {
 
 	BufferedCalls, FailedCalls, SlowCalls, SlowFailedCalls int // in the window
 
-	NotPermitted uint64 // calls that were not let through at once, since the start
+	// Since the start.
+	Finished     [numResults]uint64 // calls by their Result
+	NotPermitted uint64             // calls that were not let through at once
 
-	counts  counts
-	longest [numResults]time.Duration
+	took, longest [numResults]time.Duration
 }
 
 // Look takes a Snapshot.
@@ -30,7 +31,7 @@ func (b *Breaker) Look() Snapshot {
 	s := Snapshot{
 		State: m.state, Since: b.start.Add(m.since), Attempts: m.attempts, Waiting: b.waiting,
 		BufferedCalls: t.calls, FailedCalls: t.failed, SlowCalls: t.slow, SlowFailedCalls: t.slowFailed,
-		NotPermitted: b.counts.notPermitted, counts: b.counts,
+		Finished: b.counts.finished, NotPermitted: b.counts.notPermitted, took: b.counts.took,
 	}
 	s.FailureRate, s.SlowCallRate = m.share(t)
 	if m.state == Opened {

@@ -8,6 +8,7 @@ import (
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/stages/internal/circuit"
 )
 
 func deliver(msg *message.Message) ([]*message.Message, error) {
@@ -16,7 +17,7 @@ func deliver(msg *message.Message) ([]*message.Message, error) {
 }
 
 func TestClosedBreakerAllocatesNothing(t *testing.T) {
-	r := build(t, func(c *Config) { c.Window = Window{Span: 10 * time.Second} })
+	r := build(t, func(c *Config) { c.Window = circuit.Window{Span: 10 * time.Second} })
 	events := make([]event.Event, 500)
 	b := event.NewBatch(events)
 	msg, h := stage.Message(t.Context(), b), r.Wrap(deliver)
@@ -32,17 +33,17 @@ func TestClosedBreakerAllocatesNothing(t *testing.T) {
 
 // BenchmarkDecision is what a batch pays: asking, and telling the result.
 func BenchmarkDecision(b *testing.B) {
-	for name, w := range map[string]Window{"count": {Calls: 100}, "time": {Span: 10 * time.Second}} {
+	for name, w := range map[string]circuit.Window{"count": {Calls: 100}, "time": {Span: 10 * time.Second}} {
 		b.Run(name, func(b *testing.B) {
 			r := build(b, func(c *Config) { c.Window = w })
 			ctx := b.Context()
 			b.ReportAllocs()
 			for b.Loop() {
-				p, err := r.gate.enter(ctx, true)
+				p, err := r.circuit.Enter(ctx, true)
 				if err != nil {
 					b.Fatal(err)
 				}
-				r.gate.leave(p, successful)
+				r.circuit.Leave(p, circuit.Success)
 			}
 		})
 	}

@@ -7,17 +7,41 @@
 // a while. Then it is half-open: a few trial calls decide whether it closes or
 // opens again.
 //
-//	          too many failed or slow
+//	          a threshold is reached
 //	closed ─────────────────────────────▶ open ◀──┐
-//	   ▲                                    │     │ too many
-//	   │ trials went well                   ▼     │
-//	   └──────────────────────────────── half-open┘
-//	                                after open_for
+//	   ▲                                    │     │ the trials failed
+//	   │ the trials went well               ▼     │
+//	   └──────────────────────────────── half_open┘
+//	                               after open_for
 //
 // A batch that finds it open waits, so that an outage becomes backpressure
-// rather than errors. Put it inside of retry: a waiting batch spends no
-// attempt. machine.go is the state machine, plain and clock-free; gate.go
-// shares one between the batches of a route.
+// rather than errors; on_open: reject tells the source no instead. Put the
+// breaker inside of retry: a waiting batch spends no attempt.
+//
+// Routes that use the same dependency can share a breaker. It is a resource
+// then, and each route names it:
+//
+//	resources: {orders-db: {kind: breaker, failure_rate: 50%, window: 10s}}
+//	routes: {orders: {…, middleware: [{breaker: {resource: orders-db}}], …}}
+//
+// Each change of state is a line in the log and, where one is asked for, a
+// call of a webhook. A running breaker is shown and changed over HTTP on the
+// pipeline's address:
+//
+//	GET  /api/v1/breakers/<route>/<name>                state, rates, counts, since when
+//	POST /api/v1/breakers/<route>/<name>/open           open for its usual time, then trials
+//	POST /api/v1/breakers/<route>/<name>/forced_open    open until told otherwise
+//	POST /api/v1/breakers/<route>/<name>/close          closed, with an empty window
+//	POST /api/v1/breakers/<route>/<name>/disable        let all pass, count nothing
+//	POST /api/v1/breakers/<route>/<name>/metrics_only   let all pass, only count
+//	POST /api/v1/breakers/<route>/<name>/reset          closed, whatever it was
+//
+// A POST answers with what GET would show afterwards; 409 says that it cannot
+// go there from where it is (from metrics_only to open), 404 that there is no
+// such command. <name> is the stage's in the route. /api/v1/routes lists the
+// breakers of all routes with their state, and their path as "path". On the
+// command line these are `engine breaker ls`, and `engine breaker open | close
+// | disable | metrics_only | reset <route>/<name>`.
 package breaker
 
 import (
@@ -25,12 +49,12 @@ import (
 	"embed"
 	"errors"
 	"fmt"
-	"log/slog"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/stages/internal/circuit"
 )
 
 //go:embed *.go example.yaml
@@ -39,20 +63,31 @@ var files embed.FS
 // Stage is the catalogue entry.
 var Stage = stage.Stage{Name: "breaker", Kind: stage.KindMiddleware, Files: files, New: func() any { return defaults() }}
 
-// Open makes a closed breaker.
+// Open makes a closed breaker, or finds the one to share.
 func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Wrapper, error) {
-	b := &breaker{wait: c.OnOpen == onOpenWait}
-	b.gate = newGate(s.Clock, c.rules(), c.Automatic, reporter(s, c))
-	if err := s.Metrics.Register(newCollector(s.Name, b.gate)); err != nil {
-		b.gate.close()
-		return nil, fmt.Errorf("breaker %q: %w", s.Name, err)
+	b := &breaker{onOpen: c.OnOpen, about: circuit.About{Route: s.Route, Name: s.Name}}
+	var err error
+	if c.Resource != nil {
+		b.about.Resource = string(c.Resource.Name)
+		b.circuit, err = stage.Use[*circuit.Breaker](s, c.Resource.Name)
+	} else {
+		b.circuit, err = circuit.New(*c.rules(), s)
+	}
+	if err != nil {
+		return nil, err
+	}
+	b.path = "/api/v1/breakers/" + s.Route + "/" + s.Name
+	if err := s.Mount(b.path+"/", b.circuit.Control(b.path, b.about)); err != nil {
+		return nil, errors.Join(fmt.Errorf("breaker %q: %w", s.Name, err), b.Close(context.Background()))
 	}
 	return b, nil
 }
 
 type breaker struct {
-	gate *gate
-	wait bool
+	circuit *circuit.Breaker
+	onOpen  string
+	about   circuit.About
+	path    string
 }
 
 // Wrap puts the breaker before next.
@@ -62,73 +97,57 @@ func (b *breaker) Wrap(next message.HandlerFunc) message.HandlerFunc {
 	}
 }
 
-// Close ends the breaker's timer, if it has one.
+// Close closes a breaker of the route's own.
 func (b *breaker) Close(context.Context) error {
-	b.gate.close()
-	return nil
+	if b.about.Resource != "" {
+		return nil
+	}
+	return b.circuit.Close()
 }
 
 func (b *breaker) handle(msg *message.Message, next message.HandlerFunc) error {
-	if stage.BatchOf(msg).Count(event.Open) == 0 {
+	batch := stage.BatchOf(msg)
+	if batch.Count(event.Open) == 0 {
 		_, err := next(msg) // nothing to deliver: no trial of the dependency
 		return err
 	}
-	p, err := b.gate.enter(msg.Context(), b.wait)
+	p, err := b.circuit.Enter(msg.Context(), b.onOpen == onOpenWait)
 	if err != nil {
-		return err
+		return b.refuse(msg.Context(), batch, err)
 	}
-	result := ignored // a panic tells of a bug here, not of an outage there
-	defer func() { b.gate.leave(p, result) }()
+	result := circuit.Ignored // a panic tells of a bug here, not of an outage there
+	defer func() { b.circuit.Leave(p, result) }()
 	_, err = next(msg)
-	result = judge(msg.Context(), err)
+	result = b.circuit.Judge(msg.Context(), err)
 	return err
 }
 
-// judge says what an attempt's error tells about the dependency.
-func judge(ctx context.Context, err error) kind {
-	if err == nil {
-		return successful
+// refuse says no to a batch that was not let through.
+func (b *breaker) refuse(ctx context.Context, batch *event.Batch, why error) error {
+	if b.onOpen != onOpenReject || ctx.Err() != nil {
+		return why
 	}
-	switch stage.ClassOf(err) {
-	case stage.BadEvent:
-		return successful
-	case stage.Stopped:
-		return ignored
-	}
-	if errors.Is(ctx.Err(), context.Canceled) {
-		return ignored // clients have many words for being told to stop
-	}
-	return failed
+	batch.FailOpen(why) // the source can tell its client when to come back
+	batch.SettleOpen(event.Rejected)
+	return stage.Result(batch, nil)
 }
 
-// Status shows the state, the failure rate in percent (-1: too few calls), how
-// many batches were not let through at once, and the calls in the window.
+// Status shows the state, the rates in percent (-1: too few calls), how many
+// batches wait or were not let through at once, the calls in the window, and
+// where the control API is.
 func (b *breaker) Status() map[string]any {
-	s := b.gate.look()
-	return map[string]any{
-		"state":          s.state.String(),
-		"failure_rate":   float64(s.failureRate),
-		"not_permitted":  s.counts.notPermitted,
-		"buffered_calls": s.totals.calls,
+	s := b.circuit.Look()
+	status := map[string]any{
+		"state":          s.State.String(),
+		"failure_rate":   float64(s.FailureRate),
+		"slow_call_rate": float64(s.SlowCallRate),
+		"not_permitted":  s.NotPermitted,
+		"buffered_calls": s.BufferedCalls,
+		"waiting":        s.Waiting,
+		"path":           b.path,
 	}
-}
-
-// reporter logs what happens to a breaker: one line per change of state.
-func reporter(s stage.Settings, c *Config) func(notice) {
-	log := s.Log.With("breaker", s.Name)
-	return func(n notice) {
-		rates := slog.Group("", "failure_rate", n.failureRate, "slow_call_rate", n.slowRate, "calls", n.calls)
-		switch {
-		case n.kind == changed && n.to == opened:
-			log.Warn("breaker is open", "was", n.from.String(), "open_for", c.OpenFor.String(), rates)
-		case n.kind == changed && n.to == forcedOpen:
-			log.Warn("breaker is open until told otherwise", "was", n.from.String())
-		case n.kind == changed:
-			log.Info("breaker is "+n.to.String(), "was", n.from.String(), rates)
-		case n.from == metricsOnly && n.kind == failureRateExceeded:
-			log.Warn("breaker would open: too many calls failed", rates)
-		case n.from == metricsOnly:
-			log.Warn("breaker would open: too many calls were slow", rates)
-		}
+	if b.about.Resource != "" {
+		status["resource"] = b.about.Resource
 	}
+	return status
 }

@@ -5,6 +5,9 @@ import (
 	"context"
 	"errors"
 	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -16,6 +19,7 @@ import (
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/stages/internal/circuit"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,7 +27,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // day2Config is 50 % of the last 10, at least 5, open 5s, 3 trials.
 func day2Config(change func(*Config)) *Config {
 	c := Stage.New().(*Config)
-	c.Window, c.MinCalls, c.OpenFor, c.HalfOpenCalls = Window{Calls: 10}, 5, stage.Duration(5*time.Second), 3
+	c.Window, c.MinCalls, c.OpenFor, c.HalfOpenCalls = circuit.Window{Calls: 10}, new(5), stage.Duration(5*time.Second), 3
 	change(c)
 	return c
 }
@@ -34,6 +38,8 @@ type rig struct {
 	handler message.HandlerFunc
 	logs    bytes.Buffer
 	reg     *prometheus.Registry
+	mounted map[string]http.Handler
+	shared  *circuit.Breaker
 
 	mu      sync.Mutex
 	err     error
@@ -51,11 +57,8 @@ func build(t testing.TB, change func(*Config)) *rig {
 	if c.Validate(&p); len(p.Found) > 0 {
 		t.Fatalf("problems: %+v", p.Found)
 	}
-	r := &rig{reg: prometheus.NewRegistry()}
-	w, err := c.Open(context.Background(), stage.Settings{
-		Name: "breaker", Step: 2, Clock: stage.SystemClock, Metrics: r.reg,
-		Log: slog.New(slog.NewTextHandler(&r.logs, nil)),
-	})
+	r := &rig{reg: prometheus.NewRegistry(), mounted: map[string]http.Handler{}}
+	w, err := c.Open(context.Background(), r.settings("orders"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -63,6 +66,23 @@ func build(t testing.TB, change func(*Config)) *rig {
 	r.breaker = w.(*breaker)
 	r.handler = w.Wrap(r.sink)
 	return r
+}
+
+func (r *rig) settings(route string) stage.Settings {
+	return stage.Settings{
+		Pipeline: "shop", Route: route, Name: "breaker", Step: 2, Clock: stage.SystemClock, Metrics: r.reg,
+		Log: slog.New(slog.NewTextHandler(&r.logs, nil)),
+		Mount: func(path string, h http.Handler) error {
+			r.mounted[path] = h
+			return nil
+		},
+		Resource: func(name string) (any, error) {
+			if name == "orders-db" && r.shared != nil {
+				return r.shared, nil
+			}
+			return nil, errors.New("no such resource is open: " + name)
+		},
+	}
 }
 
 func (r *rig) sink(msg *message.Message) ([]*message.Message, error) {
@@ -140,7 +160,7 @@ func TestOpenBreakerMakesBatchesWaitUntilItMayTry(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if waited := time.Since(began); waited != 5*time.Second {
+		if waited := time.Since(began); waited != 5*time.Second+1 {
 			t.Errorf("waited %v, want open_for", waited)
 		}
 		r.is(t, "closed")
@@ -172,7 +192,7 @@ func TestHalfOpenLetsItsTrialsThroughAndTheOthersAfterTheVerdict(t *testing.T) {
 		}
 		r.is(t, "half_open")
 		wg.Wait()
-		if took := time.Since(began); took != 7*time.Second {
+		if took := time.Since(began); took != 7*time.Second+1 {
 			t.Errorf("8 batches took %v, want 5s of waiting, 1s of trials, 1s for the rest", took)
 		}
 		r.is(t, "closed")
@@ -192,7 +212,7 @@ func TestFailedTrialsKeepTheOthersWaitingForTheNext(t *testing.T) {
 			if err := <-results; !errors.Is(err, errAway) {
 				t.Error(err)
 			}
-			if at, want := time.Since(began), time.Duration(i+1)*5*time.Second; at != want {
+			if at, want := time.Since(began), time.Duration(i+1)*(5*time.Second+1); at != want {
 				t.Errorf("trial %d failed after %v, want %v", i+1, at, want)
 			}
 		}
@@ -251,9 +271,9 @@ func TestWaitingEndsWithTheBatchsContext(t *testing.T) {
 			t.Errorf("got %v after %v", err, time.Since(began))
 		}
 		// Forced open, time alone does not help: only the context does.
-		r.gate.mu.Lock()
-		_ = r.gate.machine.to(r.gate.now(), forcedOpen)
-		r.gate.mu.Unlock()
+		if err := r.circuit.Change(circuit.ForcedOpen); err != nil {
+			t.Fatal(err)
+		}
 		ctx, cancel = context.WithTimeout(t.Context(), time.Hour)
 		defer cancel()
 		if err := r.attempt(ctx); !errors.Is(err, context.DeadlineExceeded) {
@@ -271,9 +291,7 @@ func TestWaitingBatchesAreWokenByAChangeOfState(t *testing.T) {
 		result := make(chan error, 1)
 		go func() { result <- r.attempt(t.Context()) }()
 		time.Sleep(time.Second)
-		r.gate.mu.Lock()
-		r.gate.machine.reset(r.gate.now())
-		r.gate.mu.Unlock()
+		r.circuit.Reset()
 		if err := <-result; err != nil || time.Since(began) != time.Second {
 			t.Errorf("got %v after %v, want to pass when it is closed by hand", err, time.Since(began))
 		}
@@ -287,7 +305,7 @@ func TestOnOpenFailSaysWhenToComeBack(t *testing.T) {
 		time.Sleep(2 * time.Second)
 		calls := r.calls
 		err := r.attempt(t.Context())
-		if !errors.Is(err, ErrOpen) || stage.ClassOf(err) != stage.Retryable || stage.RetryAfter(err) != 3*time.Second {
+		if !errors.Is(err, circuit.ErrOpen) || stage.ClassOf(err) != stage.Retryable || stage.RetryAfter(err) != 3*time.Second+1 {
 			t.Errorf("got %v (%v), to be tried again after %v", err, stage.ClassOf(err), stage.RetryAfter(err))
 		}
 		if r.calls != calls {
@@ -326,30 +344,45 @@ func TestCloseEndsTheTimer(t *testing.T) {
 }
 
 func TestWhatCountsAsFailure(t *testing.T) {
+	var (
+		weather  = errAway
+		fatal    = stage.Fatal(errors.New("wrong password"))
+		badEvent = stage.Bad(errors.New("no such column"))
+	)
+	usual := func(*Config) {}
+	record := func(names ...string) func(*Config) { return func(c *Config) { c.Record = names } }
+	ignore := func(names ...string) func(*Config) {
+		return func(c *Config) { c.Record, c.Ignore = []string{"retryable"}, names }
+	}
 	for _, c := range []struct {
-		name string
-		err  error
-		kind kind
+		name   string
+		change func(*Config)
+		err    error
+		want   circuit.Result
 	}{
-		{"delivered", nil, successful},
-		{"bad events", stage.Bad(errors.New("no such column")), successful},
-		{"weather", errAway, failed},
-		{"throttled", stage.Throttled(errAway, time.Second), failed},
-		{"too late", context.DeadlineExceeded, failed},
-		{"needs a person", stage.Fatal(errors.New("wrong password")), failed},
-		{"stopped", context.Canceled, ignored},
+		{"delivered", usual, nil, circuit.Success},
+		{"bad events", usual, badEvent, circuit.Success},
+		{"weather", usual, weather, circuit.Failure},
+		{"throttled", usual, stage.Throttled(weather, time.Second), circuit.Failure},
+		{"too late", usual, context.DeadlineExceeded, circuit.Failure},
+		{"needs a person", usual, fatal, circuit.Failure},
+		{"stopped", usual, context.Canceled, circuit.Ignored},
+		{"weather, which is not recorded", record("fatal"), weather, circuit.Success},
+		{"needs a person, which is not recorded", record("retryable"), fatal, circuit.Success},
+		{"needs a person, which is ignored", ignore("fatal"), fatal, circuit.Ignored},
+		{"bad events, which are ignored", ignore("fatal", "bad_event"), badEvent, circuit.Ignored},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			r := build(t, func(*Config) {})
+			r := build(t, c.change)
 			r.weather(c.err)
 			for range 5 {
 				_ = r.attempt(t.Context())
 			}
-			if got := r.gate.look().counts.finished[c.kind]; got != 5 {
-				t.Errorf("%s: %v, want 5 %v", c.name, r.gate.look().counts.finished, kindNames[c.kind])
+			if got := r.circuit.Look().Finished; got[c.want] != 5 {
+				t.Errorf("%s: %v, want 5 %v", c.name, got, c.want)
 			}
 			want := "closed"
-			if c.kind == failed {
+			if c.want == circuit.Failure {
 				want = "open"
 			}
 			r.is(t, want)
@@ -423,4 +456,123 @@ func TestManyBatchesThroughAnOutage(t *testing.T) {
 		wg.Wait()
 		r.is(t, "closed")
 	})
+}
+
+func TestRejectTellsTheSourceWhenToComeBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(c *Config) { c.OnOpen = "reject" })
+		r.fail(t, 5)
+		time.Sleep(2 * time.Second)
+		b := event.NewBatch(make([]event.Event, 4))
+		b.Settle(0, event.Filtered)
+		b.Refuse(3, stage.Bad(errors.New("no date")))
+		var after []time.Duration
+		b.OnSettle(func(first, n int, o event.Outcome) {
+			for row := first; row < first+n; row++ {
+				if o == event.Rejected && errors.Is(b.Err(row), circuit.ErrOpen) {
+					after = append(after, stage.RetryAfter(b.Err(row)))
+				}
+			}
+		})
+		calls := r.calls
+		_, err := r.handler(stage.Message(t.Context(), b))
+		if stage.ClassOf(err) != stage.BadEvent || b.Count(event.Rejected) != 2 || r.calls != calls {
+			t.Errorf("got %v with %d rejected, want the two open events to be", err, b.Count(event.Rejected))
+		}
+		if len(after) != 2 || after[0] != 3*time.Second+1 {
+			t.Errorf("the source is told to come back after %v", after)
+		}
+		r.weather(nil)
+		time.Sleep(4 * time.Second)
+		if err := r.attempt(t.Context()); err != nil {
+			t.Errorf("after the wait: %v", err)
+		}
+	})
+}
+
+func TestRejectNamesATimeThoughNobodyKnows(t *testing.T) {
+	r := build(t, func(c *Config) { c.OnOpen = "reject" })
+	if err := r.circuit.Change(circuit.ForcedOpen); err != nil {
+		t.Fatal(err)
+	}
+	b := event.NewBatch(make([]event.Event, 1))
+	if _, err := r.handler(stage.Message(t.Context(), b)); err != nil || b.Outcome(0) != event.Rejected {
+		t.Fatalf("%v, %v", err, b.Outcome(0))
+	}
+	if after := stage.RetryAfter(b.Err(0)); after != time.Second {
+		t.Errorf("told to come back after %v", after)
+	}
+}
+
+func TestNothingIsRejectedByAStop(t *testing.T) {
+	r := build(t, func(c *Config) { c.OnOpen = "reject" })
+	if err := r.circuit.Change(circuit.ForcedOpen); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	b := event.NewBatch(make([]event.Event, 1))
+	if _, err := r.handler(stage.Message(ctx, b)); err == nil || b.Outcome(0) != event.Open {
+		t.Errorf("%v with the event %v, want it given back", err, b.Outcome(0))
+	}
+}
+
+func TestRoutesThatShareABreakerLearnFromEachOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		one := build(t, func(*Config) {})
+		two := &rig{reg: prometheus.NewRegistry(), mounted: map[string]http.Handler{}, shared: one.circuit}
+		c := defaults()
+		c.Resource = &Shared{Name: "orders-db"}
+		w, err := c.Open(t.Context(), two.settings("returns"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		two.breaker, two.handler = w.(*breaker), w.Wrap(two.sink)
+		one.fail(t, 3)
+		two.fail(t, 2)
+		one.is(t, "open")
+		two.is(t, "open")
+		if two.Status()["resource"] != "orders-db" || two.mounted["/api/v1/breakers/returns/breaker/"] == nil {
+			t.Errorf("status %v, mounted %v", two.Status(), two.mounted)
+		}
+		one.weather(nil)
+		two.weather(nil)
+		if err := w.Close(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		if err := one.attempt(t.Context()); err != nil {
+			t.Errorf("closing one route's stage closed the breaker of both: %v", err)
+		}
+	})
+}
+
+func TestASharedBreakerThatIsNotOpenIsNamed(t *testing.T) {
+	c := defaults()
+	c.Resource = &Shared{Name: "orders-db"}
+	r := &rig{reg: prometheus.NewRegistry(), mounted: map[string]http.Handler{}}
+	if _, err := c.Open(t.Context(), r.settings("returns")); err == nil || !strings.Contains(err.Error(), "orders-db") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestAPathThatIsTakenLeavesNothingBehind(t *testing.T) {
+	r := &rig{reg: prometheus.NewRegistry()}
+	s := r.settings("orders")
+	s.Mount = func(string, http.Handler) error { return errors.New("path is taken") }
+	c := defaults()
+	c.Webhook = "http://127.0.0.1:1/"
+	if _, err := c.Open(t.Context(), s); err == nil || !strings.Contains(err.Error(), "path is taken") {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestTheControlAPIIsMounted(t *testing.T) {
+	r := build(t, func(*Config) {})
+	path, _ := r.Status()["path"].(string)
+	answer := httptest.NewRecorder()
+	r.mounted[path+"/"].ServeHTTP(answer, httptest.NewRequest(http.MethodPost, path+"/forced_open", nil))
+	if answer.Code != http.StatusOK || !strings.Contains(answer.Body.String(), `"route":"orders","name":"breaker","state":"forced_open"`) {
+		t.Errorf("%s answered %d %s", path, answer.Code, answer.Body)
+	}
+	r.is(t, "forced_open")
 }

@@ -2,176 +2,186 @@ package breaker
 
 import (
 	"fmt"
-	"strconv"
-	"strings"
-	"time"
+	"reflect"
 
 	"millrace/engine/stage"
+	"millrace/stages/internal/circuit"
 )
 
 const (
-	onOpenWait = "wait"
-	onOpenFail = "fail"
+	onOpenWait   = "wait"
+	onOpenReject = "reject"
+	onOpenFail   = "fail"
 )
 
 // Config is what a pipeline file says about a breaker. A call is one attempt
-// to deliver a batch. It failed when the sink could not be reached or refused
-// to work (bad weather), or needs a person; bad events do not count.
+// to deliver a batch.
 type Config struct {
-	// Share of failed calls from which on the breaker opens. Default 50%.
-	FailureRate stage.Percent `yaml:"failure_rate"`
+	// Breaker resource that this route shares with others: what one of them
+	// learns, all of them know. Everything but on_open is said there, then.
+	// Default: none, the route has a breaker of its own.
+	Resource *Shared `yaml:"resource"`
+	// What a batch does that finds the breaker open: wait until it may pass
+	// (no attempt of a retry around it is spent), reject its events (the source
+	// is told no and when to come back, an HTTP source answers 503; events of a
+	// source that cannot send them again are lost), or fail (the attempt fails
+	// at once, saying when to come back). Default wait.
+	OnOpen string `yaml:"on_open"`
+	// Share of failed calls from which on the breaker opens. Default 50%, or
+	// none where failures or consecutive_failures is given; the trials of a
+	// half-open breaker are judged by 50% then.
+	FailureRate *stage.Percent `yaml:"failure_rate"`
 	// Share of slow calls from which on the breaker opens. Default 100%.
 	SlowCallRate stage.Percent `yaml:"slow_call_rate"`
 	// A call that takes longer than this is slow, whether it fails or not.
 	// Default 60s.
 	SlowCallDuration stage.Duration `yaml:"slow_call_duration"`
+	// Number of failed calls in the window from which on the breaker opens,
+	// whatever min_calls says: 5 with a window of 10s is five failures in ten
+	// seconds. Default 0: however many.
+	Failures int `yaml:"failures"`
+	// Number of calls that failed one after the other from which on the breaker
+	// opens, whatever window and min_calls say. Default 0: however many.
+	ConsecutiveFailures int `yaml:"consecutive_failures"`
 	// Which calls the shares are taken of: a number (the last 100 calls) or a
 	// time in whole seconds (those of the last 10s). Default 100.
-	Window Window `yaml:"window"`
-	// How many results must be in the window before the breaker may open. A
-	// window of fewer calls needs to be full only. Default 100.
-	MinCalls int `yaml:"min_calls"`
+	Window circuit.Window `yaml:"window"`
+	// How many results must be in the window before a share counts. Default
+	// 100, or the window where that is fewer calls.
+	MinCalls *int `yaml:"min_calls"`
 	// How long the breaker stays open before it lets trial calls through.
 	// Default 60s.
 	OpenFor stage.Duration `yaml:"open_for"`
-	// How many trial calls are let through when half-open. Their result closes
-	// the breaker or opens it again. Default 10.
+	// How many times longer it stays open each time the trials failed, until it
+	// closes. Default 1: always the same.
+	OpenMultiplier float64 `yaml:"open_multiplier"`
+	// Longest time it stays open where open_multiplier is above 1. Default 10m.
+	OpenMax stage.Duration `yaml:"open_max"`
+	// Share of the time it stays open that is left to chance, more or less, so
+	// that many engines do not come back at once. Default 0%.
+	OpenJitter stage.Percent `yaml:"open_jitter"`
+	// How many trial calls are let through when half-open. Their results, at
+	// least min_calls of them where that is fewer, close the breaker or open it
+	// again. Default 10.
 	HalfOpenCalls int `yaml:"half_open_calls"`
-	// Whether the breaker turns half-open by itself when open_for is over,
-	// rather than with the next batch. Default false.
+	// How long the breaker waits for its trials when half-open. Default 0s: for
+	// ever.
+	HalfOpenFor stage.Duration `yaml:"half_open_for"`
+	// What it does when half_open_for is over: open or closed. Default open.
+	HalfOpenThen string `yaml:"half_open_then"`
+	// Whether the breaker turns half-open by itself when its time is over,
+	// rather than with the next call. Default false.
 	Automatic bool `yaml:"automatic"`
-	// What a batch does that finds the breaker open: wait until it may pass
-	// (no attempt of a retry around it is spent), or fail at once, saying
-	// when to come back. Default wait.
-	OnOpen string `yaml:"on_open"`
+	// Classes of errors that count as failures: retryable (the dependency is
+	// away or too slow) and fatal (it needs a person). Default [retryable,
+	// fatal]. Others count as successes: the dependency answered.
+	Record []string `yaml:"record"`
+	// Classes of errors that count neither way: retryable, fatal, bad_event.
+	// Being told to stop is always ignored. Default none.
+	Ignore []string `yaml:"ignore"`
+	// Address that is told of each change of state by a POST with a JSON body,
+	// without ever holding up a call; each is sent once, within 5s. Never
+	// shown. Default none.
+	Webhook stage.Secret `yaml:"webhook"`
 }
 
-// defaults are Resilience4j's.
-func defaults() *Config {
-	return &Config{
-		FailureRate:      0.5,
-		SlowCallRate:     1,
-		SlowCallDuration: stage.Duration(time.Minute),
-		Window:           Window{Calls: 100},
-		MinCalls:         100,
-		OpenFor:          stage.Duration(time.Minute),
-		HalfOpenCalls:    10,
-		OnOpen:           onOpenWait,
-	}
+// Shared names a breaker resource. Unlike a plain reference it is only made
+// when a file asks for it: one shared breaker must not draw in every route.
+type Shared struct {
+	// Name of the resource; `resource: orders-db` is short for it.
+	Name stage.Ref `yaml:"name" resource:"breaker"`
 }
 
-// Window is which calls count: the last Calls, or, when Span is not 0, those
-// of the last Span. In a file it is a number or a duration.
-type Window struct {
-	Calls int           `yaml:"-"`
-	Span  time.Duration `yaml:"-"`
-}
-
-// UnmarshalText reads "100" or "10s".
-func (w *Window) UnmarshalText(text []byte) error {
-	s := strings.TrimSpace(string(text))
-	if n, err := strconv.Atoi(s); err == nil {
-		*w = Window{Calls: n}
-		return nil
-	}
-	var d stage.Duration
-	if err := d.UnmarshalText([]byte(s)); err != nil {
-		return fmt.Errorf("want a number of calls such as 100, or a time such as 10s, got %q", s)
-	}
-	*w = Window{Span: d.Std()}
+// UnmarshalText reads the short form.
+func (s *Shared) UnmarshalText(text []byte) error {
+	s.Name = stage.Ref(text)
 	return nil
 }
 
-// MarshalText writes the window as a file would.
-func (w Window) MarshalText() ([]byte, error) { return []byte(w.String()), nil }
+// MarshalText writes the short form.
+func (s Shared) MarshalText() ([]byte, error) { return []byte(s.Name), nil }
 
-// String writes the window as a file would.
-func (w Window) String() string {
-	if w.Span != 0 {
-		return stage.Duration(w.Span).String()
+func defaults() *Config {
+	d := circuit.Defaults()
+	return &Config{
+		OnOpen:           onOpenWait,
+		SlowCallRate:     d.SlowCallRate,
+		SlowCallDuration: d.SlowCallDuration,
+		Window:           d.Window,
+		OpenFor:          d.OpenFor,
+		OpenMultiplier:   d.OpenMultiplier,
+		OpenMax:          d.OpenMax,
+		HalfOpenCalls:    d.HalfOpenCalls,
+		HalfOpenThen:     d.HalfOpenThen,
+		Record:           d.Record,
 	}
-	return strconv.Itoa(w.Calls)
 }
 
-// tally makes the memory of a window that begins now.
-func (w Window) tally(now time.Duration) tally {
-	if w.Span == 0 {
-		return newLastCalls(w.Calls)
+// rules are what makes a breaker of the route's own.
+func (c *Config) rules() *circuit.Config {
+	return &circuit.Config{
+		FailureRate:         c.FailureRate,
+		SlowCallRate:        c.SlowCallRate,
+		SlowCallDuration:    c.SlowCallDuration,
+		Failures:            c.Failures,
+		ConsecutiveFailures: c.ConsecutiveFailures,
+		Window:              c.Window,
+		MinCalls:            c.MinCalls,
+		OpenFor:             c.OpenFor,
+		OpenMultiplier:      c.OpenMultiplier,
+		OpenMax:             c.OpenMax,
+		OpenJitter:          c.OpenJitter,
+		HalfOpenCalls:       c.HalfOpenCalls,
+		HalfOpenFor:         c.HalfOpenFor,
+		HalfOpenThen:        c.HalfOpenThen,
+		Automatic:           c.Automatic,
+		Record:              c.Record,
+		Ignore:              c.Ignore,
+		Webhook:             c.Webhook,
 	}
-	t := newLastSeconds(int(w.Span / time.Second))
-	t.second = int64(now / time.Second)
-	return t
 }
-
-// The largest windows take about a megabyte of memory.
-const (
-	mostCalls = 1_000_000
-	mostSpan  = 12 * time.Hour
-)
 
 // Validate reports settings with which the breaker could not work.
 func (c *Config) Validate(p *stage.Problems) {
-	percent := func(key string, v stage.Percent) {
-		if !(v > 0 && v <= 1) {
-			p.Add(key, "must be above 0%% and at most 100%%, got %v", v)
-		}
+	p.OneOf("on_open", c.OnOpen, onOpenWait, onOpenReject, onOpenFail)
+	if c.Resource == nil {
+		c.rules().Validate(p)
+		return
 	}
-	atLeast := func(key string, v int) {
-		if v < 1 || v > mostCalls {
-			p.Add(key, "must be at least 1 and at most %d, got %d", mostCalls, v)
-		}
-	}
-	percent("failure_rate", c.FailureRate)
-	percent("slow_call_rate", c.SlowCallRate)
-	if c.SlowCallDuration <= 0 {
-		p.Add("slow_call_duration", "must be above 0, got %v", c.SlowCallDuration)
-	}
-	c.Window.validate(p)
-	atLeast("min_calls", c.MinCalls)
-	if c.OpenFor.Std() < time.Millisecond {
-		p.Add("open_for", "must be at least 1ms, got %v", c.OpenFor)
-	}
-	atLeast("half_open_calls", c.HalfOpenCalls)
-	p.OneOf("on_open", c.OnOpen, onOpenWait, onOpenFail)
-}
-
-func (w Window) validate(p *stage.Problems) {
-	switch {
-	case w.Span == 0 && (w.Calls < 1 || w.Calls > mostCalls):
-		p.Add("window", "must be at least 1 call and at most %d, or a time such as 10s, got %v", mostCalls, w)
-	case w.Span != 0 && (w.Span < time.Second || w.Span > mostSpan || w.Span%time.Second != 0):
-		p.Add("window", "must be whole seconds, at least 1s and at most %v, or a number of calls, got %v", mostSpan, w)
+	for _, key := range c.given() {
+		p.Add(key, "belongs to the breaker %q, which this route shares: set it there, or leave resource out for a breaker of its own", c.Resource.Name)
 	}
 }
 
-func (c *Config) rules() rules {
-	return rules{
-		failureRate:   float32(c.FailureRate * 100),
-		slowRate:      float32(c.SlowCallRate * 100),
-		slow:          c.SlowCallDuration.Std(),
-		window:        c.Window,
-		minCalls:      c.MinCalls,
-		openFor:       c.OpenFor.Std(),
-		halfOpenCalls: c.HalfOpenCalls,
+// given lists the keys of the rules that are not as New gives them.
+func (c *Config) given() (keys []string) {
+	mine, usual := reflect.ValueOf(*c), reflect.ValueOf(*defaults())
+	for i := range mine.NumField() {
+		key := mine.Type().Field(i).Tag.Get("yaml")
+		if key != "resource" && key != "on_open" && !reflect.DeepEqual(mine.Field(i).Interface(), usual.Field(i).Interface()) {
+			keys = append(keys, key)
+		}
 	}
+	return keys
 }
 
 // Explain says what the breaker adds to the route's guarantee.
 func (c *Config) Explain() stage.Explanation {
-	window := fmt.Sprintf("the last %d calls", c.Window.Calls)
-	if c.Window.Span != 0 {
-		window = fmt.Sprintf("the calls of the last %v", c.Window)
-	}
-	away := fmt.Sprintf("The breaker opens within its window; batches wait unsettled, nothing is lost, and %d trial calls every %v find out when it is back.",
-		c.HalfOpenCalls, c.OpenFor)
-	if c.OnOpen == onOpenFail {
-		away = fmt.Sprintf("The breaker opens within its window; batches fail at once and stay unsettled for whoever tries again, and %d trial calls every %v find out when it is back.",
-			c.HalfOpenCalls, c.OpenFor)
+	rules := c.rules()
+	does := fmt.Sprintf("Stops calling what is behind it for %s once %s; bad events do not count.", rules.Wait(), rules.Threshold())
+	trials := fmt.Sprintf("%d trial calls find out when it is back.", c.HalfOpenCalls)
+	if c.Resource != nil {
+		does = fmt.Sprintf("Stops calling what is behind it while the breaker %q, which it shares with other routes, is open.", c.Resource.Name)
+		trials = "trial calls of all routes that share it find out when it is back."
 	}
 	return stage.Explanation{
-		Does: fmt.Sprintf("Stops calling what is behind it for %v once %v of %s failed or %v took longer than %v; bad events do not count.",
-			c.OpenFor, c.FailureRate, window, c.SlowCallRate, c.SlowCallDuration),
+		Does:  does,
 		Crash: "Waiting batches are unsettled and read again; the breaker starts closed.",
-		Away:  away,
+		Away: map[string]string{
+			onOpenWait: "The breaker opens; batches wait unsettled, nothing is lost, and ",
+			onOpenReject: "The breaker opens; events are rejected, their source is told no and when to come back " +
+				"(one that cannot send them again, such as Kafka, loses them), and ",
+			onOpenFail: "The breaker opens; batches fail at once and stay unsettled for whoever tries again, and ",
+		}[c.OnOpen] + trials,
 	}
 }

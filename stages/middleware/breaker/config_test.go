@@ -1,90 +1,144 @@
 package breaker
 
 import (
+	"reflect"
 	"strings"
 	"testing"
 	"time"
 
+	"millrace/engine/config"
+	"millrace/engine/config/docs"
 	"millrace/engine/stage"
+	"millrace/stages/internal/circuit"
+	resource "millrace/stages/resource/breaker"
+	"millrace/stages/sink/drop"
+	"millrace/stages/source/generator"
 )
 
-func TestWindowIsANumberOfCallsOrATime(t *testing.T) {
-	for text, want := range map[string]Window{
-		"100": {Calls: 100}, " 7 ": {Calls: 7}, "10s": {Span: 10 * time.Second}, "1m30s": {Span: 90 * time.Second}, "-1": {Calls: -1},
+// catalogue is what the pipelines of these tests use.
+func catalogue() []stage.Stage {
+	return []stage.Stage{resource.Stage, generator.Stage, Stage, drop.Stage}
+}
+
+// check reads a pipeline whose routes have these breakers.
+func check(t *testing.T, resources string, breakers ...string) (*config.Pipeline, string) {
+	t.Helper()
+	file := "pipeline: p\nresources: " + resources + "\nroutes:\n"
+	for i, b := range breakers {
+		file += "  r" + string(rune('0'+i)) + ":\n    source: {generator: {rate: 1/s}}\n    middleware:\n      - breaker: " + b + "\n    sink: drop\n"
+	}
+	p, err := config.Parse(catalogue(), "p.yaml", []byte(file), config.Options{})
+	if err != nil {
+		return nil, err.Error()
+	}
+	return p, ""
+}
+
+// of is the Config of the breaker in a route.
+func of(p *config.Pipeline, route int) *Config {
+	return p.Routes[route].Middleware[0].Config.(*Config)
+}
+
+func TestRoutesShareABreakerOnlyWhereTheySaySo(t *testing.T) {
+	p, problems := check(t, "{orders-db: {kind: breaker, window: 10s}}",
+		"{resource: orders-db, on_open: reject}", "{window: 20}", "{resource: {name: orders-db}}")
+	if problems != "" {
+		t.Fatal(problems)
+	}
+	for route, want := range []string{"orders-db", "", "orders-db"} {
+		switch c := of(p, route); {
+		case want == "" && c.Resource != nil:
+			t.Errorf("route %d shares %q, though it has a breaker of its own", route, c.Resource.Name)
+		case want != "" && (c.Resource == nil || string(c.Resource.Name) != want):
+			t.Errorf("route %d shares %+v, want %s", route, c.Resource, want)
+		}
+	}
+}
+
+func TestSharingMistakesAreReportedWhereTheyStand(t *testing.T) {
+	for _, c := range []struct{ resources, breaker, want string }{
+		{"{orders-db: {kind: breaker}}", "{resource: order-db}", `p.yaml:7:19: routes.r0.middleware.breaker.resource.name: there is no resource "order-db"; did you mean "orders-db"?`},
+		{"{d: {kind: breaker}}", "{resource: d, open_for: 5s, window: 10}", `p.yaml:7:42: routes.r0.middleware.breaker.open_for: belongs to the breaker "d", which this route shares: set it there, or leave resource out`},
+		{"{d: {kind: breaker}}", "{resource: d, failure_rate: 50%}", `routes.r0.middleware.breaker.failure_rate: belongs to the breaker "d"`},
+		{"{d: {kind: breaker, half_open_calls: 0}}", "{resource: d}", `p.yaml:2:49: resources.d.half_open_calls: must be at least 1`},
+		{"{d: {kind: breaker, window: 5, min_calls: 10}}", "{resource: d}", `p.yaml:2:54: resources.d.min_calls: must be at most the window of 5 calls`},
+		{"{}", "{half_open_calls: 0}", `routes.r0.middleware.breaker.half_open_calls: must be at least 1`},
+		{"{}", "{on_open: panic}", `must be one of [wait reject fail], got "panic"`},
+		{"{}", "{record: [retryable, never]}", `routes.r0.middleware.breaker.record.1: must be one of`},
 	} {
-		var w Window
-		if err := w.UnmarshalText([]byte(text)); err != nil || w != want {
-			t.Errorf("%q is %+v, %v", text, w, err)
-		}
-		var again Window
-		if err := again.UnmarshalText([]byte(w.String())); err != nil || again != w {
-			t.Errorf("%q printed as %q is %+v, %v", text, w, again, err)
-		}
-	}
-	var w Window
-	for _, text := range []string{"", "ten", "10 calls", "1.5"} {
-		if err := w.UnmarshalText([]byte(text)); err == nil || !strings.Contains(err.Error(), "want a number of calls such as 100, or a time such as 10s") {
-			t.Errorf("%q: %v", text, err)
+		if _, got := check(t, c.resources, c.breaker); !strings.Contains(got, c.want) {
+			t.Errorf("%s with %s: got\n%s\nwant %s", c.breaker, c.resources, got, c.want)
 		}
 	}
 }
 
-func FuzzWindow(f *testing.F) {
-	for _, text := range []string{"100", "10s", "0", "-3", "0s", "1.5d", "9999999999999999999", "1h-2m", " 5 "} {
-		f.Add(text)
+func TestTheResourceHasTheSameRules(t *testing.T) {
+	of := map[string]docs.Field{}
+	for _, f := range docs.Of(resource.Stage).Fields {
+		of[f.Key] = f
 	}
-	f.Fuzz(func(t *testing.T, text string) {
-		var w, again Window
-		if w.UnmarshalText([]byte(text)) != nil {
-			return
+	for _, f := range docs.Of(Stage).Fields {
+		if f.Key == "resource" || f.Key == "resource.name" || f.Key == "on_open" {
+			continue
 		}
-		if err := again.UnmarshalText([]byte(w.String())); err != nil || again != w {
-			t.Errorf("%q is %+v, which is printed as %q and read as %+v, %v", text, w, w, again, err)
+		if of[f.Key] != f || f.Comment == "" {
+			t.Errorf("the stage has %+v\nthe resource %+v", f, of[f.Key])
 		}
-		var p stage.Problems
-		if w.validate(&p); len(p.Found) == 0 && w.tally(0).totals(0) != (totals{}) {
-			t.Errorf("%q begins with results", text)
-		}
-	})
-}
-
-func TestSettingsThatCannotWorkAreReported(t *testing.T) {
-	for _, c := range []struct {
-		change    func(*Config)
-		key, text string
-	}{
-		{func(c *Config) { c.FailureRate = 0 }, "failure_rate", "must be above 0% and at most 100%, got 0%"},
-		{func(c *Config) { c.FailureRate = 1.01 }, "failure_rate", "got 101%"},
-		{func(c *Config) { c.SlowCallRate = -0.5 }, "slow_call_rate", "got -50%"},
-		{func(c *Config) { c.SlowCallDuration = 0 }, "slow_call_duration", "must be above 0, got 0s"},
-		{func(c *Config) { c.Window = Window{} }, "window", "must be at least 1 call and at most 1000000, or a time such as 10s, got 0"},
-		{func(c *Config) { c.Window.Calls = 1 << 30 }, "window", "at most 1000000"},
-		{func(c *Config) { c.Window = Window{Span: 1500 * time.Millisecond} }, "window", "must be whole seconds, at least 1s and at most 12h0m0s, or a number of calls, got 1.5s"},
-		{func(c *Config) { c.Window = Window{Span: -time.Second} }, "window", "got -1s"},
-		{func(c *Config) { c.MinCalls = 0 }, "min_calls", "must be at least 1 and at most 1000000, got 0"},
-		{func(c *Config) { c.OpenFor = 0 }, "open_for", "must be at least 1ms, got 0s"},
-		{func(c *Config) { c.HalfOpenCalls = 0 }, "half_open_calls", "must be at least 1"},
-		{func(c *Config) { c.OnOpen = "panic" }, "on_open", `got "panic"`},
-	} {
-		var p stage.Problems
-		day2Config(c.change).Validate(&p)
-		if len(p.Found) != 1 || p.Found[0].Key != c.key || !strings.Contains(p.Found[0].Text, c.text) {
-			t.Errorf("got %+v, want %s: %s", p.Found, c.key, c.text)
-		}
+		delete(of, f.Key)
 	}
-	var p stage.Problems
-	day2Config(func(c *Config) { c.MinCalls = 1000 }).Validate(&p)
-	if len(p.Found) > 0 {
-		t.Errorf("more min_calls than the window holds is allowed: %+v", p.Found)
+	if len(of) > 0 {
+		t.Errorf("only the resource has %v", of)
 	}
 }
 
-func TestDefaultsAreResilience4js(t *testing.T) {
-	want := Config{
-		FailureRate: 0.5, SlowCallRate: 1, SlowCallDuration: stage.Duration(time.Minute), Window: Window{Calls: 100},
-		MinCalls: 100, OpenFor: stage.Duration(time.Minute), HalfOpenCalls: 10, OnOpen: "wait",
+func TestExplainSaysWhatItDoes(t *testing.T) {
+	c := day2Config(func(c *Config) { c.OnOpen = onOpenReject })
+	x := c.Explain()
+	if want := "for 5s once 50% of the last 10 calls failed or 100% of the last 10 calls took longer than 1m0s"; !strings.Contains(x.Does, want) {
+		t.Errorf("%q, want %q", x.Does, want)
 	}
-	if got := *Stage.New().(*Config); got != want {
-		t.Errorf("defaults are %+v", got)
+	if !strings.Contains(x.Away, "rejected") || !strings.Contains(x.Away, "3 trial calls") {
+		t.Errorf("%q", x.Away)
+	}
+	c = defaults()
+	c.Resource = &Shared{Name: "orders-db"}
+	if x := c.Explain(); !strings.Contains(x.Does, `"orders-db"`) || strings.Contains(x.Does, time.Minute.String()) {
+		t.Errorf("%q", x.Does)
+	}
+}
+
+// Every rule reaches the breaker: a key that was forgotten on the way would be
+// silently without effect.
+func TestEveryRuleReachesTheBreaker(t *testing.T) {
+	if got, want := *defaults().rules(), circuit.Defaults(); !reflect.DeepEqual(got, want) {
+		t.Errorf("the defaults are %+v, want %+v", got, want)
+	}
+	c := defaults()
+	v := reflect.ValueOf(c).Elem()
+	for i := range v.NumField() {
+		f := v.Field(i)
+		switch f.Kind() {
+		case reflect.Pointer:
+			f.Set(reflect.New(f.Type().Elem()))
+		case reflect.Slice:
+			f.Set(reflect.ValueOf([]string{"x"}))
+		case reflect.String:
+			f.SetString("x")
+		case reflect.Bool:
+			f.SetBool(true)
+		case reflect.Float64:
+			f.SetFloat(77)
+		case reflect.Struct:
+			f.Set(reflect.ValueOf(circuit.Window{Calls: 77}))
+		default:
+			f.SetInt(77)
+		}
+	}
+	reached := reflect.ValueOf(*c.rules())
+	for i := range reached.NumField() {
+		name := reached.Type().Field(i).Name
+		if !reflect.DeepEqual(reached.Field(i).Interface(), v.FieldByName(name).Interface()) {
+			t.Errorf("%s is %v", name, reached.Field(i))
+		}
 	}
 }

@@ -28,9 +28,9 @@ func TestLogsOneLinePerChangeOfState(t *testing.T) {
 		}
 		lines := strings.Split(strings.TrimSpace(r.logs.String()), "\n")
 		for i, want := range []string{
-			`level=WARN msg="breaker is open" breaker=breaker was=closed open_for=5s failure_rate=50 slow_call_rate=0 calls=10`,
-			`level=INFO msg="breaker is half_open" breaker=breaker was=open`,
-			`level=INFO msg="breaker is closed" breaker=breaker was=half_open failure_rate=0`,
+			`level=WARN msg="breaker is open" breaker=breaker was=closed why="too large a share of calls failed" open_for=5s failure_rate=50 slow_call_rate=0 calls=10`,
+			`level=INFO msg="breaker is half_open" breaker=breaker was=open why="open_for is over"`,
+			`level=INFO msg="breaker is closed" breaker=breaker was=half_open why="the trials went well" failure_rate=0`,
 		} {
 			if i >= len(lines) || !strings.Contains(lines[i], want) {
 				t.Errorf("line %d: want %s in\n%s", i+1, want, r.logs.String())
@@ -98,8 +98,15 @@ resilience4j_circuitbreaker_state{name="breaker",state="open"} 1
 			t.Error(err)
 		}
 		time.Sleep(3 * time.Minute)
-		if longest := r.gate.look().longest[successful]; longest != 0 {
-			t.Errorf("the longest call of the last two minutes took %v although there was none", longest)
+		want = `
+# HELP resilience4j_circuitbreaker_calls_seconds_max Longest call of the last one to two minutes.
+# TYPE resilience4j_circuitbreaker_calls_seconds_max gauge
+resilience4j_circuitbreaker_calls_seconds_max{kind="failed",name="breaker"} 0
+resilience4j_circuitbreaker_calls_seconds_max{kind="ignored",name="breaker"} 0
+resilience4j_circuitbreaker_calls_seconds_max{kind="successful",name="breaker"} 0
+`
+		if err := testutil.GatherAndCompare(r.reg, strings.NewReader(want), "resilience4j_circuitbreaker_calls_seconds_max"); err != nil {
+			t.Errorf("after three quiet minutes: %v", err)
 		}
 	})
 }
