@@ -164,7 +164,7 @@ func Open(ctx context.Context, p Place, s Services, o Options) (Store, error) {
 	case p.Table != "":
 		return openTable(ctx, p, p.Table, *s.SQL, s.Clock, o)
 	case s.State == nil:
-		return nil, stage.Fatal(errors.New("there is no state directory"))
+		return nil, stage.Fatal(errors.New("there is no state directory; has the pipeline run yet?"))
 	default:
 		return openTable(ctx, p, "poison_queue", SQL{DB: s.State}, s.Clock, o)
 	}

@@ -1,0 +1,197 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"millrace/engine"
+	"millrace/engine/config"
+	"millrace/engine/stage"
+)
+
+type dlqReplayCommand struct {
+	File string `arg:"" optional:"" help:"The pipeline file."`
+	dlqFlags
+	dlqFilter
+	To         string     `placeholder:"ROUTE|topic:NAME" help:"Where to: a route, or topic:NAME. Default: the route that they come from."`
+	Rate       stage.Rate `placeholder:"100/s" help:"At most so many per second."`
+	MaxReplays int        `default:"3" help:"Leave those alone that were replayed so often and came back; 0: none."`
+	DryRun     bool       `help:"Only count."`
+}
+
+// Run replays each queue's events. With ctrl-C what was not settled stays.
+func (c *dlqReplayCommand) Run(p *program) error {
+	if c.MaxReplays < 0 || c.Rate < 0 {
+		return &codeError{ExitUsage, errors.New("--max-replays and --rate must not be below 0")}
+	}
+	ctx, stop := interruptible()
+	defer stop()
+	pipeline, err := c.pipeline(p, c.File)
+	if err != nil {
+		return err
+	}
+	e, err := c.engine(ctx, pipeline)
+	if err != nil {
+		return err
+	}
+	_, toTopic := c.topic()
+	if e == nil && !toTopic && !c.DryRun {
+		return c.run(ctx, p, pipeline)
+	}
+	return c.visit(ctx, p, c.File, !c.DryRun, func(d *dlqDesk) error { return c.ask(ctx, p, e, d) })
+}
+
+func (c *dlqReplayCommand) topic() (string, bool) { return strings.CutPrefix(c.To, "topic:") }
+
+func (c *dlqReplayCommand) selection() stage.PoisonSelection {
+	s := c.dlqFilter.selection()
+	s.Rate, s.MaxReplays, s.DryRun = c.Rate, c.MaxReplays, c.DryRun
+	return s
+}
+
+// ask lets a store replay, and shows how it goes.
+func (c *dlqReplayCommand) ask(ctx context.Context, p *program, e *dlqEngine, d *dlqDesk) error {
+	req := stage.PoisonReplay{PoisonSelection: c.selection()}
+	at := d
+	if topic, ok := c.topic(); ok {
+		req.Topic = topic
+	} else if c.To != "" && c.To != d.info.Route && !c.DryRun {
+		others, err := e.desks(ctx, c.To)
+		if err != nil {
+			return fmt.Errorf("%w; a replay enters a route at its poison queue", err)
+		}
+		at, req.From = others[0], d.info.Place
+	}
+	var last stage.PoisonReport
+	err := at.do(ctx, "POST", "replay", req, func(r io.Reader) error {
+		lines := json.NewDecoder(r)
+		for !last.Done {
+			last = stage.PoisonReport{}
+			if err := lines.Decode(&last); err != nil {
+				return err
+			}
+			if !last.Done {
+				fmt.Fprintf(p.err, "%s: %s %s\n", d.info.Route, replayed(&last), last.Error)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	if c.DryRun {
+		fmt.Fprintf(p.out, "%s.%s: %s bad events would be replayed%s\n", d.info.Route, d.info.Stage, thousands(last.Selected), leftAlone(&last))
+		return nil
+	}
+	fmt.Fprintf(p.out, "%s.%s: %s%s\n", d.info.Route, d.info.Stage, replayed(&last), leftAlone(&last))
+	if last.Error != "" {
+		return errors.New("the replay ended early; what was not settled is still stored: " + last.Error)
+	}
+	return nil
+}
+
+// replayed is a report in words.
+func replayed(r *stage.PoisonReport) string {
+	text := fmt.Sprintf("%s of %s delivered", thousands(r.Delivered), thousands(r.Selected))
+	for _, part := range []struct {
+		n    int64
+		what string
+	}{{r.Filtered, "filtered"}, {r.Poisoned, "failed again"}, {r.Left, "not settled"}} {
+		if part.n > 0 {
+			text += fmt.Sprintf(", %s %s", thousands(part.n), part.what)
+		}
+	}
+	return text
+}
+
+func leftAlone(r *stage.PoisonReport) (text string) {
+	if r.Skipped > 0 {
+		text += fmt.Sprintf("; %s left alone for having been replayed too often", thousands(r.Skipped))
+	}
+	if r.Undecided > 0 {
+		text += fmt.Sprintf("; for %s the filter made no sense", thousands(r.Undecided))
+	}
+	return text
+}
+
+// run replays without a running engine: it runs the route itself, with the
+// store in place of its source, to the end of what is stored.
+func (c *dlqReplayCommand) run(ctx context.Context, p *program, pipeline *config.Pipeline) error {
+	found := keepers(pipeline, c.Route)
+	if len(found) == 0 {
+		_, err := (&deskSet{}).list(c.Route)
+		return err
+	}
+	done := make(map[string]bool)
+	for _, k := range found {
+		place, err := json.Marshal([]any{k.route, k.step.Config}) // the same store twice in a route is one
+		if err != nil || done[string(bytes.TrimSpace(place))] {
+			continue
+		}
+		done[string(place)] = true
+		if err := c.runOne(ctx, p, pipeline, k); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (c *dlqReplayCommand) runOne(ctx context.Context, p *program, pipeline *config.Pipeline, k keeper) error {
+	target := k.route
+	if c.To != "" {
+		target = c.To
+	}
+	source, err := k.config.PoisonSource(k.route, c.selection())
+	if err != nil {
+		return &codeError{ExitUsage, err}
+	}
+	part, err := withSource(pipeline, target, source)
+	if err != nil {
+		return &codeError{ExitUsage, err}
+	}
+	fmt.Fprintf(p.out, "%s.%s: no engine runs; replaying through route %s\n", k.route, k.step.Name, target)
+	e, err := engine.New(context.WithoutCancel(ctx), part, newLogger(newScreen(p.err), "warn"))
+	if err != nil {
+		return err
+	}
+	err = e.Run(ctx)
+	printBooks(p.out, e.Status(), e.Report())
+	return err
+}
+
+// withSource is the part of a pipeline that a route needs to run with another
+// source: the route, and those that it feeds.
+func withSource(p *config.Pipeline, route string, source stage.Source) (*config.Pipeline, error) {
+	part := *p
+	part.Routes = nil
+	needed := []string{route}
+	seen := make(map[string]bool)
+	for len(needed) > 0 {
+		r := p.Route(needed[0])
+		if r == nil {
+			return nil, fmt.Errorf("the pipeline has no route %q", needed[0])
+		}
+		needed = needed[1:]
+		if seen[r.Name] {
+			continue
+		}
+		seen[r.Name] = true
+		for feed := range r.Sink.Feeds() {
+			needed = append(needed, feed.Route)
+		}
+		own := *r
+		if r.Name == route {
+			own.Source = &config.Step{
+				Name: "replay", Stage: stage.Stage{Name: "replay", Kind: stage.KindSource}, Config: source,
+				Path: "routes." + route + ".source.replay", Pos: r.Pos,
+			}
+		}
+		part.Routes = append(part.Routes, own)
+	}
+	return &part, nil
+}
