@@ -47,7 +47,8 @@ func New(ctx context.Context, p *config.Pipeline, log *slog.Logger) (*Engine, er
 	var drain context.Context
 	drain, e.abort = context.WithCancel(context.WithoutCancel(ctx))
 	e.makeRoutes(drain)
-	e.around.registry.MustRegister(routeCollector{e})
+	e.around.registry.MustRegister(routeCollector{e}, spoolCollector{e})
+	e.warnOfSpools(ctx)
 	return e, nil
 }
 
@@ -115,10 +116,18 @@ func (e *Engine) stop(ended <-chan struct{}) {
 			r.stop()
 		}
 	}
-	select {
-	case <-ended:
-	case <-time.After(e.pipeline.DrainTimeout):
-		e.Abort()
+	late := time.After(e.pipeline.DrainTimeout * 3 / 4)
+	over := time.After(e.pipeline.DrainTimeout)
+	for {
+		select {
+		case <-ended:
+			return
+		case <-late:
+			e.cutSpools()
+		case <-over:
+			e.Abort()
+			return
+		}
 	}
 }
 
@@ -196,6 +205,9 @@ func (e *Engine) verdict() error {
 		}
 		if err := s.Page.Check(); err != nil {
 			errs = append(errs, fmt.Errorf("route %s: %w", s.Name, err))
+		}
+		if r.spool != nil {
+			errs = append(errs, r.spool.check())
 		}
 	}
 	if len(cut) > 0 {

@@ -38,6 +38,7 @@ type route struct {
 	log    *slog.Logger
 	books  *books.Books
 	wiring wiring
+	spool  *spooling // nil: none
 
 	upstream []*route // those whose end it waits for before it ends
 
@@ -65,6 +66,7 @@ func newRoute(ctx context.Context, cfg *config.Route, w wiring, log *slog.Logger
 	}
 	r.drain, r.cutOff = context.WithCancel(ctx)
 	r.opening, r.giveUp = context.WithCancel(r.drain)
+	r.spool = newSpooling(r.drain, cfg, w.around.state.Path, r.log)
 	return r
 }
 
@@ -73,6 +75,9 @@ func newRoute(ctx context.Context, cfg *config.Route, w wiring, log *slog.Logger
 func (r *route) run() {
 	defer close(r.done)
 	w, err := r.open()
+	if err == nil && r.spool != nil {
+		err = r.spool.open(r.opening)
+	}
 	if err != nil {
 		if r.opening.Err() == nil {
 			r.park(err)
@@ -82,11 +87,17 @@ func (r *route) run() {
 		r.enter(Stopped)
 		return
 	}
-	sub := batching.New(r.drain, w.source, batching.Options{
-		Size: r.cfg.Batch.Size, Linger: r.cfg.Batch.Linger, InFlight: r.cfg.Batch.InFlight,
-		Bytes: int64(r.cfg.Batch.Bytes), MaxEvent: int64(r.cfg.Batch.MaxEvent),
-	}, r.books, r.log, r.park)
-	closed, err := r.start(w, sub)
+	sub := batching.New(r.drain, w.source, batchOptions(r.cfg), r.books, r.log, r.park)
+	handler := w.chain()
+	if r.spool != nil {
+		if err = r.spool.start(r, handler); err == nil {
+			handler = r.spool.front(handler)
+		}
+	}
+	var closed <-chan struct{}
+	if err == nil {
+		closed, err = r.start(r.cfg.Name, sub, handler)
+	}
 	if err != nil {
 		r.park(fmt.Errorf("router: %w", err))
 		r.close()
@@ -108,6 +119,10 @@ func (r *route) run() {
 	r.wasCut = r.drain.Err() != nil
 	r.noteLost()
 	r.mu.Unlock()
+	if r.spool != nil {
+		r.enter(Draining)
+		r.spool.finish()
+	}
 	r.close()
 	if told {
 		r.enter(Stopped)
@@ -146,9 +161,9 @@ func (r *route) wireOnce() (w *wired, err error) {
 	return r.wiring.wire(r.opening)
 }
 
-// start makes the route's router and runs it. The returned channel is closed
-// when the router is.
-func (r *route) start(w *wired, sub *batching.Subscriber) (<-chan struct{}, error) {
+// start makes a router that hands what sub brings to the chain, and runs it.
+// The returned channel is closed when the router is.
+func (r *route) start(name string, sub *batching.Subscriber, chained message.HandlerFunc) (<-chan struct{}, error) {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, routerLog{r.log})
 	if err != nil {
 		return nil, err
@@ -157,12 +172,11 @@ func (r *route) start(w *wired, sub *batching.Subscriber) (<-chan struct{}, erro
 	if r.cfg.Source != nil {
 		runner.Source = r.cfg.Source.Name
 	}
-	handler := router.AddConsumerHandler(r.cfg.Name, r.cfg.Name, sub, func(msg *message.Message) error {
-		_, err := w.end(msg)
+	handler := router.AddConsumerHandler(name, name, sub, func(msg *message.Message) error {
+		_, err := chained(msg)
 		return err
 	})
 	handler.AddMiddleware(runner.Middleware)
-	handler.AddMiddleware(w.middlewares...)
 
 	closed := make(chan struct{})
 	go func() {
@@ -183,12 +197,22 @@ func (r *route) start(w *wired, sub *batching.Subscriber) (<-chan struct{}, erro
 	return closed, nil
 }
 
+func batchOptions(cfg *config.Route) batching.Options {
+	return batching.Options{
+		Size: cfg.Batch.Size, Linger: cfg.Batch.Linger, InFlight: cfg.Batch.InFlight,
+		Bytes: int64(cfg.Batch.Bytes), MaxEvent: int64(cfg.Batch.MaxEvent),
+	}
+}
+
 // closeTimeout bounds what stages may take to close, and a router to end that
 // has nothing to do any more.
 const closeTimeout = 10 * time.Second
 
 func (r *route) close() {
 	r.cutOff()
+	if r.spool != nil {
+		r.spool.close()
+	}
 	r.finishMu.Lock() // a Finish that is still looking for the end gives up first
 	defer r.finishMu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.drain), closeTimeout)

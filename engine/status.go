@@ -34,11 +34,16 @@ func (s *RouteStatus) Lag() (int64, bool) {
 	return 0, false
 }
 
-// Status is the state of every route, in file order.
+// Status is the state of every route, in file order. The drain of a route's
+// spool comes after it, as a route of its own: "orders.spool".
 func (e *Engine) Status() []RouteStatus {
-	list := make([]RouteStatus, len(e.routes))
-	for i, r := range e.routes {
-		list[i] = r.status()
+	list := make([]RouteStatus, 0, len(e.routes))
+	for _, r := range e.routes {
+		s := r.status()
+		list = append(list, s)
+		if r.spool != nil {
+			list = append(list, r.spool.status(s))
+		}
 	}
 	return list
 }

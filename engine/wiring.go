@@ -52,6 +52,16 @@ func (w *wiring) wire(ctx context.Context) (*wired, error) {
 	return &wired{source, middlewares, end}, nil
 }
 
+// chain puts the middlewares around the end. It is called once: a stage wraps
+// itself around the rest only once.
+func (w *wired) chain() message.HandlerFunc {
+	h := w.end
+	for i := len(w.middlewares) - 1; i >= 0; i-- {
+		h = w.middlewares[i](h)
+	}
+	return h
+}
+
 func (w *wiring) source(ctx context.Context) (stage.Reader, error) {
 	if w.route.Source == nil {
 		return w.feeds[w.route.Name], nil
