@@ -69,7 +69,7 @@ func (a *audit) fill(count int) error {
 		a.cluster.remove(a.topic, a.topic+"-poison")
 	}
 	a.topic, a.filled = fmt.Sprintf("bench-audit-%d", time.Now().UnixMilli()), count
-	p, err := a.launch(map[string]string{"TOPIC": a.topic, "EVENTS": strconv.Itoa(count), "STATE_DIR": a.state},
+	p, err := a.launch(map[string]string{"TOPIC": a.topic, "EVENTS": strconv.Itoa(count), "IN_FLIGHT": "4", "STATE_DIR": a.state},
 		a.engine, "run", filepath.Join(a.root, "benchmarks/pipelines/generate.yaml"))
 	if err != nil {
 		return err
