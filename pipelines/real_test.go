@@ -42,6 +42,7 @@ func onServices(t *testing.T) *day2 {
 	d := newDay2(t)
 	d.env["KAFKA_BROKERS"] = need(t, "KAFKA_BROKERS")
 	d.env["DATABASE_URL"] = services.NewDatabase(t, need(t, "DATABASE_URL"), name)
+	t.Cleanup(func() { evidence.DeleteTopics(t, d.env["KAFKA_BROKERS"], name, name+"_poison") })
 	d.sets = []string{
 		patient,
 		"routes.generate.sink.kafka.topic=" + name,

@@ -32,7 +32,9 @@ func Records(t testing.TB, brokers, topic string) []*kgo.Record {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	client := newClient(t, brokers, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	// A fetch that waits at the end of one partition holds up the others.
+	client := newClient(t, brokers, kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchMaxWait(100*time.Millisecond))
 	defer client.Close()
 	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, topic)
 	if err != nil {
@@ -72,6 +74,18 @@ func CreateTopic(t testing.TB, brokers, topic string, partitions int32) {
 	defer cancel()
 	if _, err := kadm.NewClient(client).CreateTopic(ctx, partitions, 1, nil, topic); err != nil {
 		t.Fatalf("making topic %s: %v", topic, err)
+	}
+}
+
+// DeleteTopics takes away what a test has left on a broker that others use.
+func DeleteTopics(t testing.TB, brokers string, topics ...string) {
+	t.Helper()
+	client := newClient(t, brokers)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := kadm.NewClient(client).DeleteTopics(ctx, topics...); err != nil {
+		t.Errorf("deleting topics %v: %v", topics, err)
 	}
 }
 
