@@ -6,13 +6,23 @@
 // tried again: delivered ones are settled, and bad ones are left for the
 // poison queue at once, since trying again cannot mend them.
 //
+// A batch is tried again at most max_retries times, not later than max_elapsed
+// after its first try, and only while the budget lasts: with budget: 20% the
+// route makes no more retries than a fifth of its calls in any ten seconds, so
+// that a dependency in trouble is not called several times as often as usual.
+//
 // Put the breaker inside: while it is open, batches wait in it and spend no
-// retry.
+// retry. What an open breaker refused is never poisoned, whatever on_exhausted
+// says: it was not even tried.
+//
+// retry.go does the work, config.go is what a file says, budget.go the count
+// behind the budget.
 package retry
 
 import (
 	"context"
 	"embed"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"time"
@@ -22,6 +32,7 @@ import (
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/stages/internal/circuit"
 )
 
 //go:embed *.go example.yaml
@@ -31,6 +42,7 @@ var files embed.FS
 var Stage = stage.Stage{Name: "retry", Kind: stage.KindMiddleware, Files: files, New: func() any {
 	return &Config{
 		MaxRetries:      3,
+		BudgetFloor:     usualFloor,
 		InitialInterval: stage.Duration(100 * time.Millisecond),
 		Multiplier:      2,
 		MaxInterval:     stage.Duration(10 * time.Second),
@@ -38,110 +50,44 @@ var Stage = stage.Stage{Name: "retry", Kind: stage.KindMiddleware, Files: files,
 	}
 }}
 
-const (
-	onExhaustedKeep   = "keep"
-	onExhaustedPoison = "poison"
-)
-
-// Config is what a pipeline file says about a retry.
-type Config struct {
-	// How often a failed batch is tried again; the first try is not counted.
-	// Default 3.
-	MaxRetries int `yaml:"max_retries"`
-	// Pause before the first retry. Default 100ms.
-	InitialInterval stage.Duration `yaml:"initial_interval"`
-	// How many times longer each pause is than the one before. Default 2.
-	Multiplier float64 `yaml:"multiplier"`
-	// Longest pause between two tries. Only a destination that says when to
-	// come back can make it longer. Default 10s.
-	MaxInterval stage.Duration `yaml:"max_interval"`
-	// Share of each pause that is left to chance, so that many batches do not
-	// come back at once: 0% keeps the pauses exact, 100% waits anything from
-	// nothing to the whole pause. Default 0%.
-	Jitter stage.Percent `yaml:"jitter"`
-	// What becomes of events whose retries are used up: keep (the engine goes
-	// on trying, the source waits) or poison (the poison queue takes them,
-	// although nothing is wrong with them). Default keep.
-	OnExhausted string `yaml:"on_exhausted"`
-}
-
-// Validate reports settings that cannot work or defeat their purpose.
-func (c *Config) Validate(p *stage.Problems) {
-	if c.MaxRetries < 0 {
-		p.Add("max_retries", "must be at least 0, got %d", c.MaxRetries)
-	}
-	if c.MaxRetries == 0 {
-		p.Warn("max_retries", "is 0: nothing is ever tried again here")
-	}
-	if c.InitialInterval <= 0 {
-		p.Add("initial_interval", "must be above 0, got %v", c.InitialInterval)
-	}
-	if c.MaxInterval < c.InitialInterval {
-		p.Add("max_interval", "must be at least initial_interval (%v), got %v", c.InitialInterval, c.MaxInterval)
-	}
-	if !(c.Multiplier >= 1 && c.Multiplier <= 1000) {
-		p.Add("multiplier", "must be at least 1 and at most 1000, got %v", c.Multiplier)
-	}
-	if !(c.Jitter >= 0 && c.Jitter <= 1) {
-		p.Add("jitter", "must be at least 0%% and at most 100%%, got %v", c.Jitter)
-	}
-	p.OneOf("on_exhausted", c.OnExhausted, onExhaustedKeep, onExhaustedPoison)
-	if c.OnExhausted == onExhaustedPoison {
-		p.Warn("on_exhausted", "poison puts good events aside when a dependency is away for longer than %v; keep waits for it instead", c.span())
-	}
-}
-
-// Explain says what the retry adds to the route's guarantee.
-func (c *Config) Explain() stage.Explanation {
-	x := stage.Explanation{
-		Does:  fmt.Sprintf("Tries events that were not delivered again up to %d times, within about %v.", c.MaxRetries, c.span()),
-		Crash: "Events between two tries are unsettled and read again.",
-		Away:  "Retries are used up; then the engine goes on trying with longer pauses until the dependency is back. Nothing is lost.",
-	}
-	if c.OnExhausted == onExhaustedPoison {
-		x.Away = fmt.Sprintf("After %d retries the events go to the poison queue, from where they must be replayed.", c.MaxRetries)
-	}
-	return x
-}
-
-// span is how long all the pauses take together.
-func (c *Config) span() time.Duration {
-	const most = 100 // pauses beyond these are all as long as the last
-	var sum time.Duration
-	for n := 1; n <= min(c.MaxRetries, most); n++ {
-		sum += c.pause(n)
-	}
-	if c.MaxRetries > most {
-		sum += time.Duration(min(float64(c.MaxRetries-most)*float64(c.pause(most)), 1<<62))
-	}
-	return sum
-}
-
-// pause is how long to wait before retry n, from 1.
-func (c *Config) pause(n int) time.Duration {
-	d, longest := float64(c.InitialInterval), float64(c.MaxInterval)
-	for ; n > 1 && d < longest && c.Multiplier > 1; n-- {
-		d *= c.Multiplier
-	}
-	return time.Duration(min(d, longest))
-}
-
 // Open makes the retry.
 func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Wrapper, error) {
-	attempts := prometheus.NewCounter(prometheus.CounterOpts{
+	r := &retry{Config: *c, clock: s.Clock}
+	r.attempts = prometheus.NewCounter(prometheus.CounterOpts{
 		Name: "retry_attempts_total", Help: "Attempts at a batch after the first one.",
 	})
-	if err := s.Metrics.Register(attempts); err != nil {
-		return nil, fmt.Errorf("retry %q: %w", s.Name, err)
+	r.ended = prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "retry_exhausted_total", Help: "Batches that were not tried again although they failed, by the setting that ended it.",
+	}, []string{"limit"})
+	for _, limit := range []string{limitRetries, limitElapsed, limitBudget} {
+		r.ended.WithLabelValues(limit)
 	}
-	return &retry{Config: *c, clock: s.Clock, attempts: attempts}, nil
+	if c.Budget != nil {
+		r.budget = newBudget(s.Clock, *c.Budget, c.BudgetFloor)
+	}
+	for _, m := range []prometheus.Collector{r.attempts, r.ended} {
+		if err := s.Metrics.Register(m); err != nil {
+			return nil, fmt.Errorf("retry %q: %w", s.Name, err)
+		}
+	}
+	return r, nil
 }
 
 type retry struct {
 	Config
 	clock    stage.Clock
+	budget   *budget // nil: none
 	attempts prometheus.Counter
+	ended    *prometheus.CounterVec
 }
+
+// What ends the retries: the name of the setting.
+const (
+	limitRetries = "max_retries"
+	limitElapsed = "max_elapsed"
+	limitBudget  = "budget"
+	limitNone    = ""
+)
 
 // Wrap puts the retry around next.
 func (r *retry) Wrap(next message.HandlerFunc) message.HandlerFunc {
@@ -154,18 +100,63 @@ func (r *retry) Wrap(next message.HandlerFunc) message.HandlerFunc {
 func (r *retry) Close(context.Context) error { return nil }
 
 func (r *retry) handle(msg *message.Message, next message.HandlerFunc) error {
-	_, err := next(msg)
+	var began time.Time
+	if r.MaxElapsed > 0 {
+		began = r.clock.Now()
+	}
+	if r.budget != nil {
+		r.budget.call()
+	}
+	err := r.attempt(msg, next)
 	for n := 1; err != nil && stage.ClassOf(err) == stage.Retryable; n++ {
-		if n > r.MaxRetries {
-			return r.exhausted(stage.BatchOf(msg), err)
+		pause := r.delay(n, err)
+		if limit := r.limit(n, began, pause); limit != limitNone {
+			r.ended.WithLabelValues(limit).Inc()
+			return r.exhausted(stage.BatchOf(msg), limit, n, err)
 		}
-		if stop := r.clock.Sleep(msg.Context(), r.delay(n, err)); stop != nil {
+		if stop := r.clock.Sleep(msg.Context(), pause); stop != nil {
 			return stop
 		}
 		r.attempts.Inc()
-		_, err = next(msg)
+		err = r.attempt(msg, next)
 	}
 	return err
+}
+
+// attempt is one try, which may not take longer than the timeout.
+func (r *retry) attempt(msg *message.Message, next message.HandlerFunc) error {
+	if r.Timeout <= 0 {
+		_, err := next(msg)
+		return err
+	}
+	whole := msg.Context()
+	ctx, cancel := context.WithTimeout(whole, r.Timeout.Std())
+	defer cancel()
+	msg.SetContext(ctx)
+	defer msg.SetContext(whole)
+	_, err := next(msg)
+	if ctx.Err() == nil || whole.Err() != nil {
+		return err
+	}
+	// Clients have many words for a context that ended, also those for being
+	// told to stop; but this is weather.
+	if class := stage.ClassOf(err); class == stage.Retryable || class == stage.Stopped {
+		err = stage.Throttled(fmt.Errorf("took longer than the timeout of %v: %w", r.Timeout, err), stage.RetryAfter(err))
+	}
+	return err
+}
+
+// limit says which setting forbids retry n after a pause.
+func (r *retry) limit(n int, began time.Time, pause time.Duration) string {
+	switch {
+	case n > r.MaxRetries:
+		return limitRetries
+	case r.MaxElapsed > 0 && r.clock.Now().Sub(began)+pause > r.MaxElapsed.Std():
+		return limitElapsed
+	case r.budget != nil && !r.budget.retry():
+		return limitBudget
+	}
+	return limitNone
 }
 
 // delay is the pause before retry n, after err.
@@ -178,9 +169,10 @@ func (r *retry) delay(n int, err error) time.Duration {
 }
 
 // exhausted is the end of the retries. What is refused here counts as bad from
-// now on, whatever the weather was.
-func (r *retry) exhausted(b *event.Batch, err error) error {
-	if r.OnExhausted == onExhaustedKeep {
+// now on, whatever the weather was; but not because of what other batches
+// have used up, or without having been tried.
+func (r *retry) exhausted(b *event.Batch, limit string, attempts int, err error) error {
+	if r.OnExhausted == onExhaustedKeep || limit == limitBudget || errors.Is(err, circuit.ErrOpen) {
 		return err
 	}
 	for row := range b.Open() {
@@ -188,7 +180,25 @@ func (r *retry) exhausted(b *event.Batch, err error) error {
 		if why == nil {
 			why = err
 		}
-		b.Refuse(row, stage.Bad(fmt.Errorf("not delivered in %d attempts: %w", r.MaxRetries+1, why)))
+		b.Refuse(row, stage.Bad(&exhaustedError{attempts, why}))
 	}
 	return stage.Result(b, nil)
 }
+
+// exhaustedError is why an event is given up.
+type exhaustedError struct {
+	attempts int
+	err      error
+}
+
+func (e *exhaustedError) Error() string {
+	if e.attempts == 1 {
+		return fmt.Sprintf("not delivered in the only attempt: %v", e.err)
+	}
+	return fmt.Sprintf("not delivered in %d attempts: %v", e.attempts, e.err)
+}
+
+func (e *exhaustedError) Unwrap() error { return e.err }
+
+// PoisonClass tells the poison queue that nothing is wrong with the event.
+func (e *exhaustedError) PoisonClass() string { return "exhausted" }
