@@ -92,6 +92,10 @@ func (l *Live) take(size int, bytes int64) {
 			break
 		}
 		l.pieces = append(l.pieces, piece{rows, rows + n, p.next, p})
+		total = min(total, p.bytes) // the source's figure is about as much
+		if n == p.waiting() {
+			total = p.bytes
+		}
 		p.next, p.bytes = p.next+n, p.bytes-total
 		ln.events, ln.bytes = ln.events-n, ln.bytes-total
 		rows, bytes = rows+n, bytes-total

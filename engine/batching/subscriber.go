@@ -200,6 +200,10 @@ func (s *Subscriber) assemble() {
 	defer timer.Stop()
 	parcels, given := s.parcels, s.drain.Done()
 	for {
+		if s.drain.Err() != nil { // before handing out: nothing new begins
+			given = nil
+			s.giveBack()
+		}
 		next := s.handOut()
 		if parcels == nil && s.inFlight == 0 && s.waiting == 0 {
 			return
@@ -222,10 +226,6 @@ func (s *Subscriber) assemble() {
 			s.takeBack(l)
 		case <-timer.C:
 		case <-given:
-			given = nil
-		}
-		if given == nil {
-			s.giveBack()
 		}
 	}
 }

@@ -28,9 +28,18 @@ const (
 	ExitNotDrained  = 4 // time was up before everything was settled
 )
 
+// gcPercent is how much the heap may grow before it is collected, unless GOGC
+// says otherwise.
+const gcPercent = 300
+
 // Main runs the command line with the stages a pipeline file may name, and
 // exits.
 func Main(catalogue ...stage.Stage) {
+	if _, set := os.LookupEnv("GOGC"); !set {
+		// Batches are long-lived and reused, and the heap is small: collecting
+		// it whenever it has doubled was 19-25 % of a Kafka to SQL route.
+		debug.SetGCPercent(gcPercent)
+	}
 	os.Exit(Run(catalogue, os.Args[1:], os.Stdout, os.Stderr))
 }
 

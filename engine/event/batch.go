@@ -186,8 +186,12 @@ func (b *Batch) SettleOpen(o Outcome) { b.settleAll(Open, o) }
 // ReturnAll settles everything that is unsettled, also refused events, as
 // Returned.
 func (b *Batch) ReturnAll() {
-	b.settleAll(Open, Returned)
-	b.settleAll(Refused, Returned)
+	if b.Count(Open) > 0 {
+		b.settleAll(Open, Returned)
+	}
+	if b.Count(Refused) > 0 {
+		b.settleAll(Refused, Returned)
+	}
 }
 
 // settleAll turns one unsettled state into a final one, telling the observer

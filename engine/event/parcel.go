@@ -24,6 +24,9 @@ type Parcel struct {
 	Lane   string
 	Events []Event
 	Origin Origin
+	// Bytes is about how large the events are together, as Event.Size counts,
+	// where the source knows it anyway. 0: the engine measures them.
+	Bytes int
 	// Refused are those of Events that could not be decoded: they have ID and
 	// Raw, and go to the poison queue while the rest goes on. Rising by Index.
 	Refused []Refusal

@@ -14,6 +14,16 @@ type parcel struct {
 	done       func(event.Receipt) // made once, rather than for each parcel
 }
 
+// size is about how large the events are: their own texts, and some for those
+// that all events share.
+func (p *parcel) size() int {
+	n := 256 * len(p.events)
+	for _, arena := range p.arenas {
+		n += len(arena)
+	}
+	return n
+}
+
 // reset makes room for n events with so many attributes each. What the memory
 // held is overwritten by fill.
 func (p *parcel) reset(n, width int) {

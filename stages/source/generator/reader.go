@@ -90,7 +90,7 @@ func (r *reader) make(t turn) event.Parcel {
 		r.fill(p, 0, t, 0, t.n/threads)
 		group.Wait()
 	}
-	return event.Parcel{Events: p.events, Origin: r.origin, Done: p.done}
+	return event.Parcel{Events: p.events, Origin: r.origin, Bytes: p.size(), Done: p.done}
 }
 
 // fill makes the events of some rows, with their texts in one of the arenas.

@@ -94,7 +94,7 @@ func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 		}
 		if r.keep(pc) {
 			return event.Parcel{
-				Lane: pc.part.lane, Events: pc.events, Refused: pc.refused, Done: pc.done,
+				Lane: pc.part.lane, Events: pc.events, Bytes: pc.bytes, Refused: pc.refused, Done: pc.done,
 				Origin: event.Origin{Kind: "kafka", Name: r.cfg.Topic, Partition: pc.part.number},
 			}, nil
 		}
