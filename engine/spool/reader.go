@@ -251,13 +251,14 @@ type batch struct {
 // parcels cuts the batch into its origins.
 func (b *batch) parcels() []event.Parcel {
 	list := make([]event.Parcel, 0, len(b.runs))
-	first := 0
+	end := 0
 	for _, r := range b.runs {
+		first := end
+		end += r.events
 		list = append(list, event.Parcel{
-			Lane: b.lane.name, Events: b.events[first : first+r.events : first+r.events], Origin: r.origin,
+			Lane: b.lane.name, Events: b.events[first:end:end], Origin: r.origin,
 			Done: func(receipt event.Receipt) { b.done(first, receipt) },
 		})
-		first += r.events
 	}
 	b.open = len(list)
 	return list
