@@ -32,7 +32,6 @@ func (r Result) String() string { return resultNames[r] }
 // Breaker is a circuit breaker that many goroutines share: it adds to the
 // state machine the lock, the clock, the waiting, and the telling.
 type Breaker struct {
-	name    string
 	clock   stage.Clock
 	start   time.Time
 	classes classes
@@ -64,7 +63,7 @@ type counts struct {
 // New makes a closed breaker that logs, tells its webhook and registers its
 // metrics by the Settings of the stage that it is for.
 func New(c Config, s stage.Settings) (*Breaker, error) {
-	b := &Breaker{name: s.Name, clock: s.Clock, start: s.Clock.Now(), classes: newClasses(c.Record, c.Ignore)}
+	b := &Breaker{clock: s.Clock, start: s.Clock.Now(), classes: newClasses(c.Record, c.Ignore)}
 	b.life, b.end = context.WithCancel(context.Background())
 	b.changed, b.wake = context.WithCancel(b.life)
 	b.report = reporter(s, b.openFor)

@@ -17,8 +17,8 @@
 //
 // testdata holds sequences of calls with the states and rates that the Java
 // library recorded for them; the machine has to agree with every step. It
-// deviates in one thing, on purpose: a result that arrives after the state in
-// which its call began has ended is dropped. Resilience4j's results carry no
-// state, so that there late results of a closed breaker pass for trials of a
-// half-open one.
+// deviates on purpose where a state has ended: a result that arrives then, of a
+// call that began in it, is dropped, and so are its timers. Resilience4j's
+// results carry no state, so that there late results of a closed breaker pass
+// for trials of a half-open one, and its reset leaves timers running.
 package circuit

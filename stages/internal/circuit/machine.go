@@ -81,13 +81,13 @@ const (
 
 // The reasons for a change of state, as told in logs and webhooks.
 const (
-	whyWaitOver    = "open_for is over"
-	whyTrialsGood  = "the trials went well"
-	whyTrialsBad   = "the trials failed"
-	whyTrialsSlow  = "the trials were slow"
-	whyTrialsLate  = "half_open_for is over"
-	whyByHand      = "by hand"
-	whyNothingToDo = ""
+	whyWaitOver   = "open_for is over"
+	whyTrialsGood = "the trials went well"
+	whyTrialsBad  = "the trials failed"
+	whyTrialsSlow = "the trials were slow"
+	whyTrialsLate = "half_open_for is over"
+	whyByHand     = "by hand"
+	whyNot        = ""
 )
 
 var whyExceeded = [numExceeded + 1]string{
@@ -221,11 +221,11 @@ func (m *machine) judge(now time.Duration) {
 	if reached == ([numExceeded + 1]bool{}) {
 		return
 	}
-	why := whyNothingToDo
+	why := whyNot
 	for kind := failureRateExceeded; int(kind) <= numExceeded; kind++ {
 		if reached[kind] {
 			m.exceeded(kind, now)
-			if why == whyNothingToDo {
+			if why == whyNot {
 				why = whyExceeded[kind]
 			}
 		}
