@@ -8,6 +8,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
+
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/stages/internal/circuit"
