@@ -83,9 +83,10 @@ func benchSpool(b *testing.B, inFlight int) {
 	var wg sync.WaitGroup
 	for range inFlight {
 		wg.Go(func() {
-			batch := event.NewBatch(events(source))
+			own := events(source)
+			batch := event.NewBatch(own)
 			for range work {
-				batch.Reset(events(source))
+				batch.Reset(own)
 				if _, err := handler(stage.Message(context.Background(), batch)); err != nil {
 					b.Error(err)
 				}

@@ -243,7 +243,7 @@ func bench300() *event.Batch {
 		events[i].Raw = nil
 		events[i].StackTrace = ""
 		events[i].Attributes = events[i].Attributes[:2]
-		events[i].Message = strings.Repeat("m", 140)
+		events[i].Message = strings.Repeat("m", 200)
 	}
 	return event.NewBatch(events)
 }

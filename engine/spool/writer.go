@@ -25,35 +25,47 @@ const (
 	maxGroupBytes = 16 << 20
 )
 
-// removeAgain is how long removals wait that could not be written: the batches
-// are settled, and would only come twice after a crash.
-const removeAgain = time.Second
+// Removals wait for a batch to be stored, whose commit they can share, or this
+// long; longer when they could not be written. They have time: the batches are
+// settled, and would only come twice after a crash.
+const (
+	removeWithin = 20 * time.Millisecond
+	removeAgain  = time.Second
+)
 
 // write is the goroutine that alone writes to the file. Whatever asks to be
 // stored while a commit runs shares the next one.
 func (s *Store) write(w *writer) {
 	defer close(s.closed)
-	var again <-chan time.Time
+	due := time.NewTimer(removeAgain)
+	defer due.Stop()
+	waiting := false // removals wait until the timer is due
 	for open := true; open; {
 		var group []*storing
 		select {
 		case st := <-s.stores:
 			group = s.gather(st)
 		case <-s.removed:
-		case <-again:
+			if !waiting {
+				waiting = true
+				due.Reset(removeWithin)
+			}
+			continue
+		case <-due.C:
 		case <-s.closing:
 			open = false
 		}
+		waiting = false
 		removals := s.takeRemovals()
 		if len(group)+len(removals) == 0 {
 			continue
 		}
-		again = nil
 		if left := s.commit(w, group, removals); len(left) > 0 {
 			s.mu.Lock()
 			s.removals = append(left, s.removals...)
 			s.mu.Unlock()
-			again = time.After(removeAgain)
+			waiting = true
+			due.Reset(removeAgain)
 		}
 	}
 	if err := w.close(); err != nil {
@@ -76,14 +88,13 @@ func (s *Store) gather(first *storing) []*storing {
 }
 
 // commit writes a group and answers it. It returns the removals that could not
-// be written: a full disk may have room for them alone.
+// be written.
 func (s *Store) commit(w *writer, group []*storing, removals []removal) (left []removal) {
 	oldest, err := w.commit(group, removals)
 	if err != nil && len(removals) > 0 && len(group) > 0 {
-		s.notWrote(group)
-		answer(group, err)
-		group = nil
-		oldest, err = w.commit(nil, removals)
+		// A full disk may have room for the removals alone, and then for more.
+		left = s.commit(w, nil, removals)
+		return append(left, s.commit(w, group, nil)...)
 	}
 	if err == nil {
 		s.wrote(group, removals, oldest)
