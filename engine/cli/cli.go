@@ -93,6 +93,7 @@ type commands struct {
 	Dlq      dlqCommand      `cmd:"" help:"Deal with bad events: list, show, replay, purge, export."`
 	Broker   brokerCommand   `cmd:"" help:"Run the embedded broker and schema registry for several processes."`
 	State    stateCommand    `cmd:"" help:"Look into a state directory."`
+	Spool    spoolCommand    `cmd:"" help:"Look into the spools of a pipeline."`
 	Version  versionCommand  `cmd:"" help:"Print the version."`
 }
 

@@ -100,12 +100,16 @@ type DamagedError struct {
 }
 
 func (e *DamagedError) Error() string {
-	what := "the file"
-	if e.Batch > 0 {
-		what = fmt.Sprintf("batch %d", e.Batch)
+	return fmt.Sprintf("spool %s is damaged: %s; `engine spool check %s` names all that is; "+
+		"put back a copy of the file, or move it away to go on without what it holds", e.File, e.What(), e.File)
+}
+
+// What says what is damaged, and how.
+func (e *DamagedError) What() string {
+	if e.Batch == 0 {
+		return fmt.Sprintf("the file: %v", e.Err)
 	}
-	return fmt.Sprintf("spool %s is damaged: %s: %v; `engine spool check %s` names all that is; "+
-		"put back a copy of the file, or move it away to go on without what it holds", e.File, what, e.Err, e.File)
+	return fmt.Sprintf("batch %d: %v", e.Batch, e.Err)
 }
 
 func (e *DamagedError) Unwrap() error { return e.Err }
