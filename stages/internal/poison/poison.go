@@ -137,7 +137,8 @@ type Kafka struct {
 	Classify func(error) error
 }
 
-// SQL is a database. Postgres says which of the two kinds it is.
+// SQL is a database. Postgres says which of the two kinds it is: then DB is the
+// store's own, over a shared pool, and is closed with it.
 type SQL struct {
 	DB       *sql.DB
 	Postgres bool

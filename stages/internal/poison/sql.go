@@ -111,6 +111,7 @@ func openTable(ctx context.Context, p Place, name string, db SQL, clock stage.Cl
 		t.count, err = t.rows(ctx, db.DB)
 	}
 	if err != nil {
+		t.Close()
 		return nil, named(p, t.classify(err))
 	}
 	return t, nil
@@ -493,5 +494,10 @@ func (t *table) Audits(ctx context.Context) (all []stage.PoisonAudit, err error)
 	return all, named(t.place, t.classify(rows.Err()))
 }
 
-// Close leaves the database to who opened it.
-func (t *table) Close() {}
+// Close leaves a database file to who opened it. A DB of Postgres was made for
+// this store, over a pool that others use and that stays open.
+func (t *table) Close() {
+	if t.db.Postgres {
+		_ = t.db.DB.Close() // it holds no connection of its own
+	}
+}
