@@ -30,7 +30,7 @@ const (
 
 // gcPercent is how much the heap may grow before it is collected, unless GOGC
 // says otherwise.
-const gcPercent = 300
+const gcPercent = 200
 
 // Main runs the command line with the stages a pipeline file may name, and
 // exits.

@@ -46,7 +46,7 @@ func (d *Database) openPostgres(ctx context.Context, dsn string, c *Config, s st
 // Set on each connection: wait a moment for a lock another process holds (a
 // shell, a backup), during which a stop would go unheard; let readers read beside the writer, and sync each commit, so that
 // what a source was told is stored survives a power cut too.
-const pragmas = "?_pragma=busy_timeout(1000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"
+const pragmas = "?_pragma=busy_timeout(1000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_pragma=cache_size(-32768)&_pragma=wal_autocheckpoint(4000)&_txlock=immediate"
 
 // openSQLite opens the file.
 func (d *Database) openSQLite(ctx context.Context, file string, s stage.Settings) error {

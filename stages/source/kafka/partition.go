@@ -16,7 +16,7 @@ const (
 	parcelEvents = 500     // a parcel is a batch of the usual size
 	parcelBytes  = 1 << 20 // or a batch's usual bytes
 
-	outEvents  = 10_000  // handed out of one partition and not yet settled
+	outEvents  = 2_000   // handed out of one partition and not yet settled
 	outBytes   = 8 << 20 // the same in bytes, for few partitions
 	leastBytes = 1 << 20 // the same in bytes, for very many
 	allBytes   = 64 << 20
