@@ -52,7 +52,7 @@ func outside(t testing.TB) Services {
 	db := database(t)
 	return Services{
 		State: db, Clock: stage.SystemClock, Log: slog.New(slog.DiscardHandler),
-		SQL:   &SQL{DB: database(t), Classify: func(err error) error { return err }},
+		SQL: &SQL{DB: database(t), Classify: func(err error) error { return err }},
 		Kafka: &Kafka{
 			NewClient: func(opts ...kgo.Opt) (*kgo.Client, error) {
 				return kgo.NewClient(append(opts, kgo.SeedBrokers(broker.ListenAddrs()...))...)

@@ -1,7 +1,7 @@
 // Package poison keeps bad events: what the middleware that stores them and
 // the source that brings them back share.
 //
-//	                       ┌ sql.go    a table: the state database, SQLite, Postgres
+//	                       ┌ sql.go    a table (schema.go): the state database, SQLite, Postgres
 //	Put ───▶ Store ────────┤
 //	         │   ▲         └ topic.go  a Kafka topic, and beside it a ledger of
 //	         │   │                     what was dealt with (ledger.go)

@@ -1,0 +1,147 @@
+package poison
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"millrace/engine/stage"
+)
+
+// Format is the version of the tables that this program writes; it stands in
+// the table that is named like them with _format behind.
+const Format = 2
+
+// One row per bad event. Times are RFC 3339 in UTC, "" when not known. {…} is
+// filled in by the dialect.
+const schema = `
+CREATE TABLE IF NOT EXISTS {format} (version INTEGER NOT NULL);
+CREATE TABLE IF NOT EXISTS {audit} (seq {serial}, at TEXT NOT NULL, record TEXT NOT NULL);
+` + createTable + `;
+INSERT INTO {format} (version) SELECT 2 WHERE NOT EXISTS (SELECT 1 FROM {format})`
+
+const createTable = `CREATE TABLE IF NOT EXISTS {table} (
+	seq              {serial},
+	route            TEXT    NOT NULL,
+	event_id         TEXT    NOT NULL,
+	origin_kind      TEXT    NOT NULL,
+	origin_name      TEXT    NOT NULL,
+	origin_partition BIGINT  NOT NULL,
+	origin_offset    BIGINT  NOT NULL,
+	origin_time      TEXT    NOT NULL,
+	record_key       {bytes} NOT NULL,
+	payload          {bytes} NOT NULL,
+	payload_form     TEXT    NOT NULL,
+	reason           TEXT    NOT NULL,
+	class            TEXT    NOT NULL,
+	error_type       TEXT    NOT NULL,
+	stage            TEXT    NOT NULL,
+	attempts         BIGINT  NOT NULL,
+	first_failed_at  TEXT    NOT NULL,
+	failed_at        TEXT    NOT NULL,
+	pipeline         TEXT    NOT NULL,
+	instance         TEXT    NOT NULL,
+	trace_id         TEXT    NOT NULL,
+	span_id          TEXT    NOT NULL,
+	replays          BIGINT  NOT NULL DEFAULT 0,
+	version          BIGINT  NOT NULL DEFAULT 0,
+	UNIQUE (pipeline, route, event_id, origin_offset)
+)`
+
+const columns = `route, event_id, origin_kind, origin_name, origin_partition, origin_offset, origin_time, record_key,
+	payload, payload_form, reason, class, error_type, stage, attempts, first_failed_at, failed_at, pipeline, instance, trace_id, span_id, replays`
+
+// migrate takes a table of format 1, which was in state directories only. It
+// is made anew: its rule of uniqueness cannot be changed.
+const migrate = `
+ALTER TABLE {table} RENAME TO poison_queue_1;
+` + createTable + `;
+INSERT INTO {table} (seq, ` + columns + `) SELECT seq, ` + columns + ` FROM poison_queue_1 ORDER BY seq;
+DROP TABLE poison_queue_1;
+CREATE TABLE IF NOT EXISTS {audit} (seq {serial}, at TEXT NOT NULL, record TEXT NOT NULL);
+UPDATE {format} SET version = 2`
+
+// quote makes an identifier of a name that may have a schema before it.
+func quote(name string) string { return `"` + strings.ReplaceAll(name, ".", `"."`) + `"` }
+
+// sql fills a statement in for the dialect.
+func (t *table) sql(query string) string {
+	query = t.fill.Replace(query)
+	if !t.db.Postgres {
+		return query
+	}
+	var b strings.Builder
+	n := 0
+	for _, c := range query {
+		if c != '?' {
+			b.WriteRune(c)
+			continue
+		}
+		n++
+		b.WriteString("$" + strconv.Itoa(n))
+	}
+	return b.String()
+}
+
+// prepare makes the tables, and takes those of an older program.
+func (t *table) prepare(ctx context.Context, peek bool) error {
+	return t.within(ctx, func(tx *sql.Tx) error {
+		if t.db.Postgres { // two that make a table at once fail
+			if _, err := tx.ExecContext(ctx, "SELECT pg_advisory_xact_lock(hashtext($1))", "millrace poison "+t.place.Table); err != nil {
+				return err
+			}
+		}
+		there, err := t.there(ctx, tx)
+		switch {
+		case err != nil:
+			return err
+		case !there && peek:
+			t.absent = true
+			return nil
+		case !there:
+			return t.exec(ctx, tx, schema)
+		}
+		return t.checkFormat(ctx, tx)
+	})
+}
+
+// there asks whether the table is there, without an error where it is not: in
+// Postgres one would end the transaction.
+func (t *table) there(ctx context.Context, tx *sql.Tx) (bool, error) {
+	query, name := "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND '\"' || name || '\"' = ?", t.sql("{format}")
+	if t.db.Postgres {
+		query = "SELECT count(to_regclass($1))"
+	}
+	var n int
+	err := tx.QueryRowContext(ctx, query, name).Scan(&n)
+	return n > 0, err
+}
+
+func (t *table) checkFormat(ctx context.Context, tx *sql.Tx) error {
+	var version int
+	if err := tx.QueryRowContext(ctx, t.sql("SELECT max(version) FROM {format}")).Scan(&version); err != nil {
+		return fmt.Errorf("reading the format of the table: %w", err)
+	}
+	switch {
+	case version == Format:
+		return nil
+	case version == 1 && !t.db.Postgres:
+		if err := t.exec(ctx, tx, migrate); err != nil {
+			return fmt.Errorf("bringing the table from format 1 to %d: %w", Format, err)
+		}
+		return nil
+	}
+	return stage.Fatal(fmt.Errorf("the table %s has format %d and this program knows %d; use the program that wrote it, or another place", t.sql("{table}"), version, Format))
+}
+
+// exec runs statements one after the other.
+func (t *table) exec(ctx context.Context, tx *sql.Tx, script string) error {
+	for _, statement := range strings.Split(script, ";\n") {
+		if _, err := tx.ExecContext(ctx, t.sql(statement)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
