@@ -30,6 +30,8 @@ type desk struct {
 	share   float64 // of the limit that may pass here, in mode local
 	broken  error   // Redis refuses, and only a person can mend it
 	lender  *lender // nil: the limit is not shared
+
+	returning time.Duration // until when the share holds in mode redis too; 0: it does not
 }
 
 // forever is a wait that is ended from outside.
@@ -44,8 +46,8 @@ func (d *desk) gate(key string) *gate {
 // clear reports whether a gate can be forgotten without any event passing that
 // would not pass otherwise. What Redis counts is not forgotten with it.
 func (d *desk) clear(g *gate, now time.Duration) bool {
-	if len(g.turns) > 0 || g.purse.due {
-		return false
+	if len(g.turns) > 0 || g.purse.need > 0 || g.purse.due || g.claim == d.claims {
+		return false // claims that wait, or the present one, have found it already
 	}
 	return d.mode == modeRedis || g.here.used(now) == 0
 }
@@ -150,6 +152,10 @@ func (d *desk) leave(c *claim, want int) {
 // grant decides what of a claim may pass now, and counts it. Either the whole
 // decision is made, or nothing is counted.
 func (d *desk) grant(now time.Duration, c *claim) answer {
+	if d.returning > 0 && now >= d.returning {
+		d.returning = 0
+		d.rescale(now, 1)
+	}
 	pending, total := false, 0
 	for i := range c.groups {
 		g := &c.groups[i]
@@ -176,7 +182,10 @@ func (d *desk) grant(now time.Duration, c *claim) answer {
 	a.after = d.after(now, c)
 	if d.patient && a.granted == 0 {
 		a.nap = a.after
-		if d.mode == modeRedis {
+		switch {
+		case d.mode == modeRedis && d.returning > 0:
+			a.nap = d.lender.terms.interval()
+		case d.mode == modeRedis:
 			a.nap = forever // an answer of Redis ends it
 		}
 	}
@@ -202,7 +211,11 @@ func (d *desk) can(now time.Duration, c *claim, g *group) (n int, unsure bool) {
 	if n < g.want || p.held-n < p.low {
 		d.lender.request(g.gate)
 	}
-	return n, n < g.want && !p.known(now)
+	unsure = n < g.want && !p.known(now)
+	if d.returning > 0 {
+		n = min(n, g.gate.here.can(now, g.want))
+	}
+	return n, unsure
 }
 
 func (d *desk) charge(now time.Duration, g *group) {

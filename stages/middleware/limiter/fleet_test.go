@@ -33,6 +33,12 @@ type server struct {
 	ahead   time.Duration // of its clock
 }
 
+func init() { goredis.SetLogger(silent{}) }
+
+type silent struct{}
+
+func (silent) Printf(context.Context, string, ...any) {}
+
 func newServer() *server {
 	s := &server{conns: make(map[net.Conn]bool)}
 	s.wipe()
@@ -225,6 +231,7 @@ func (f *fleet) end() {
 	}
 	f.server.stop()
 	f.server.redis.Close()
+	time.Sleep(2 * time.Second) // in which the client notices that it is closed
 }
 
 // between is what passed between two times.

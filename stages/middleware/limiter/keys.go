@@ -89,7 +89,7 @@ func (k *keys) touch(g *gate) {
 // forget makes room for one gate, if it can.
 func (k *keys) forget(now time.Duration) bool {
 	g := k.ring.newer
-	if g == &k.ring || len(g.turns) > 0 || !k.clear(g, now) {
+	if g == &k.ring || !k.clear(g, now) {
 		return false
 	}
 	g.older.newer, g.newer.older = g.newer, g.older

@@ -31,6 +31,7 @@ type lender struct {
 
 	// Under the desk's lock.
 	due       []*gate // whose purse has to be filled
+	lent      []*gate // whose purse holds permits
 	stop      func()  // ends the present wait
 	number    uint64  // of the last call
 	instances int     // that share the limit, by the last account
@@ -134,6 +135,28 @@ func (l *lender) collect(now time.Duration) (calls []*call, nap time.Duration) {
 	}
 	clear(l.due[len(kept):])
 	l.due = kept
+	return l.takeBack(now, calls, nap)
+}
+
+// takeBack adds a call for each purse whose permits ended unused and that does
+// not need any now: others may.
+func (l *lender) takeBack(now time.Duration, calls []*call, nap time.Duration) ([]*call, time.Duration) {
+	kept := l.lent[:0]
+	for _, g := range l.lent {
+		at, any := g.purse.ends()
+		switch {
+		case !any:
+			g.purse.lent = false
+		case at > now || g.purse.due:
+			kept = append(kept, g)
+			nap = min(nap, max(l.terms.interval(), at-now))
+		default:
+			g.purse.lent, g.purse.due = false, true
+			calls = append(calls, l.call(g, now, 0))
+		}
+	}
+	clear(l.lent[len(kept):])
+	l.lent = kept
 	return calls, nap
 }
 
@@ -236,9 +259,11 @@ func (l *lender) names(key string) []string {
 	return []string{base + ":leases", base + ":facts", base + ":instances", base + ":hungry"}
 }
 
-// micros is a time in whole microseconds, more than it rather than less. Redis
-// cuts its clock down to these: what it adds to that must make up for it.
-func micros(d time.Duration) int64 { return int64(d/time.Microsecond) + 1 }
+// slack makes up, in microseconds, for fractions of these that are lost when
+// Redis adds one of our times to its own: of both.
+const slack = 2
+
+func micros(d time.Duration) int64 { return int64(d/time.Microsecond) + slack }
 
 func (l *lender) arguments(c *call) []any {
 	t := l.terms
@@ -266,6 +291,9 @@ func (l *lender) settle(now time.Duration, c *call) error {
 		return err
 	case r.granted < 0: // Redis has forgotten what we used: tell it, and ask again
 		p.epoch, p.owed = "", c.gate.here.used(now)
+		if p.owed > 0 {
+			l.desk.comeBack(now)
+		}
 		l.request(c.gate)
 		return nil
 	}
@@ -276,6 +304,10 @@ func (l *lender) settle(now time.Duration, c *call) error {
 		p.leases = append(p.leases, lease{
 			number: c.number, sent: c.sent, until: c.sent + r.useBy, permits: r.granted, left: r.granted, mark: r.mark,
 		})
+	}
+	if !p.lent && len(p.leases) > 0 {
+		p.lent = true
+		l.lent = append(l.lent, c.gate)
 	}
 	if r.granted < c.want {
 		p.more = now + r.retry
@@ -314,7 +346,7 @@ func parse(cmd *goredis.Cmd) (r reply, err error) {
 	}
 	r.granted, r.active, r.mark = int(n[0]), int(n[3]), strconv.FormatInt(n[5], 10)
 	r.retry = time.Duration(min(n[2], math.MaxInt64/1000)) * time.Microsecond
-	r.useBy = time.Duration(n[4]-1) * time.Microsecond
+	r.useBy = time.Duration(n[4]-slack) * time.Microsecond
 	return r, nil
 }
 

@@ -1,6 +1,8 @@
 package limiter
 
 import (
+	"time"
+
 	"millrace/engine/stage"
 	"millrace/stages/resource/redis"
 )
@@ -30,10 +32,7 @@ var while = map[mode]string{
 // and told to Redis when it is back. Everybody asks again. Called under the
 // lock, from the lender's goroutine.
 func (d *desk) change(m mode, why error) {
-	d.mode, d.share, d.broken = m, 1, nil
-	if m == modeLocal {
-		d.share = safety / float64(max(1, d.lender.instances))
-	}
+	d.mode, d.broken, d.returning = m, nil, 0
 	why = redis.Classify(why)
 	if m == modeWaiting && stage.ClassOf(why) == stage.Unfixable {
 		d.broken = why
@@ -41,15 +40,36 @@ func (d *desk) change(m mode, why error) {
 	d.lender.due = nil
 	now := d.now()
 	d.each(func(g *gate) {
-		g.here.used(now) // what is over is over before the measure changes
-		g.here.scale(d.share)
 		g.purse.empty()
 		g.wake()
 	})
+	switch m {
+	case modeLocal:
+		d.rescale(now, safety/float64(max(1, d.lender.instances)))
+	case modeRedis:
+		d.comeBack(now)
+	}
 	d.metrics.show(m)
 	if why == nil {
 		d.log.Info(while[m], "mode", string(m))
 		return
 	}
 	d.log.Warn(while[m], "mode", string(m), "instances", d.lender.instances, "error", why)
+}
+
+// comeBack begins a short time in which the limit of Redis and this process'
+// share of it hold both: Redis, or its memory, was away, and it knows what all
+// instances used only when all have called again.
+func (d *desk) comeBack(now time.Duration) {
+	d.returning = now + 2*probeEvery
+	d.rescale(now, safety/float64(max(1, d.lender.instances)))
+}
+
+// rescale makes what this process counts a share of the limit.
+func (d *desk) rescale(now time.Duration, part float64) {
+	d.share = part
+	d.each(func(g *gate) {
+		g.here.used(now) // what is over is over before the measure changes
+		g.here.scale(part)
+	})
 }

@@ -17,6 +17,7 @@ type purse struct {
 	owed  int    // passed while Redis was away, and not yet told
 
 	due    bool          // stands in the list of calls to make, or is being called for
+	lent   bool          // stands in the list of those that may have to give back
 	need   int           // events that stand in line for permits
 	used   int           // permits used since the last call
 	sent   time.Duration // when the last call was made
@@ -101,4 +102,16 @@ func (p *purse) ended(now time.Duration) []lease {
 }
 
 // empty forgets all permits. Redis counts them until they end.
-func (p *purse) empty() { *p = purse{epoch: p.epoch, owed: p.owed, need: p.need, active: p.active} }
+func (p *purse) empty() {
+	*p = purse{epoch: p.epoch, owed: p.owed, need: p.need, active: p.active, lent: p.lent}
+}
+
+// ends is when permits end that are not used by then; false: there are none.
+func (p *purse) ends() (at time.Duration, any bool) {
+	for i := range p.leases {
+		if l := &p.leases[i]; l.left > 0 && (!any || l.until < at) {
+			at, any = l.until, true
+		}
+	}
+	return at, any
+}
