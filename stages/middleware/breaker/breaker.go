@@ -111,7 +111,7 @@ func (b *breaker) handle(msg *message.Message, next message.HandlerFunc) error {
 		_, err := next(msg) // nothing to deliver: no trial of the dependency
 		return err
 	}
-	p, err := b.circuit.Enter(msg.Context(), b.onOpen == onOpenWait)
+	p, err := b.circuit.Enter(msg.Context(), b.onOpen == onOpenWait && stage.MayWait(msg.Context()))
 	if err != nil {
 		return b.refuse(msg.Context(), batch, err)
 	}

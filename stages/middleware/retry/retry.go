@@ -109,6 +109,9 @@ func (r *retry) handle(msg *message.Message, next message.HandlerFunc) error {
 	}
 	err := r.attempt(msg, next)
 	for n := 1; err != nil && stage.ClassOf(err) == stage.Retryable; n++ {
+		if stage.RetryAfter(err) > 0 && !stage.MayWait(msg.Context()) {
+			return err // the route's spool waits until then, not this batch
+		}
 		pause := r.delay(n, err)
 		if limit := r.limit(n, began, pause); limit != limitNone {
 			r.ended.WithLabelValues(limit).Inc()
