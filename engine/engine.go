@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"millrace/engine/config"
+	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/engine/state"
 )
@@ -26,6 +28,7 @@ type Engine struct {
 	routes    []*route
 	started   time.Time
 	abort     context.CancelFunc
+	hurried   atomic.Bool // Abort was called
 }
 
 // New takes the pipeline's state directory and opens its resources. Nothing is
@@ -125,14 +128,17 @@ func (e *Engine) stop(ended <-chan struct{}) {
 		case <-late:
 			e.cutSpools()
 		case <-over:
-			e.Abort()
+			e.abort()
 			return
 		}
 	}
 }
 
 // Abort cuts the drain short: what is not settled yet is given back.
-func (e *Engine) Abort() { e.abort() }
+func (e *Engine) Abort() {
+	e.hurried.Store(true)
+	e.abort()
+}
 
 // follow ends a route when all those before it have ended. Before a stop was
 // asked for, a parked route has not ended: it may come back.
@@ -184,24 +190,32 @@ func (e *ParkedError) Unwrap() error { return e.Err }
 
 // NotDrainedError names the routes that were cut off before everything they
 // had to do was done.
-type NotDrainedError struct{ Routes []string }
+type NotDrainedError struct {
+	Routes []string
+	Events int64 // returned by them
+	Early  bool  // somebody asked to stop at once, rather than time being up
+}
 
 func (e *NotDrainedError) Error() string {
-	return "not drained in time: " + strings.Join(e.Routes, ", ") +
-		"; what was not delivered was given back to the source (drain_timeout gives more time)"
+	word := "not drained in time (drain_timeout gives more)"
+	if e.Early {
+		word = "stopped at once"
+	}
+	return fmt.Sprintf("%s: %s; %d events were given back to their sources undelivered", word, strings.Join(e.Routes, ", "), e.Events)
 }
 
 // verdict is the error of a run that has ended.
 func (e *Engine) verdict() error {
 	var errs []error
-	var cut []string
+	cut := &NotDrainedError{Early: e.hurried.Load()}
 	for _, r := range e.routes {
 		s := r.status()
 		switch {
 		case s.State == Parked:
 			errs = append(errs, &ParkedError{s.Name, s.Reason})
 		case r.wasCut:
-			cut = append(cut, s.Name)
+			cut.Routes = append(cut.Routes, s.Name)
+			cut.Events += s.Page.Outcomes[event.Returned]
 		}
 		if err := s.Page.Check(); err != nil {
 			errs = append(errs, fmt.Errorf("route %s: %w", s.Name, err))
@@ -210,8 +224,8 @@ func (e *Engine) verdict() error {
 			errs = append(errs, r.spool.check())
 		}
 	}
-	if len(cut) > 0 {
-		errs = append(errs, &NotDrainedError{cut})
+	if len(cut.Routes) > 0 {
+		errs = append(errs, cut)
 	}
 	return errors.Join(errs...)
 }

@@ -90,6 +90,7 @@ type commands struct {
 	Graph    graphCommand    `cmd:"" help:"Draw a pipeline, as text or for Mermaid."`
 	List     listCommand     `cmd:"" help:"List the stages that a pipeline file can name."`
 	Help     helpCommand     `cmd:"" help:"Explain a stage: its keys, defaults and an example."`
+	Breaker  breakerCommand  `cmd:"" help:"List, open and close the breakers of a running engine."`
 	Dlq      dlqCommand      `cmd:"" help:"Deal with bad events: list, show, replay, purge, export."`
 	Broker   brokerCommand   `cmd:"" help:"Run the embedded broker and schema registry for several processes."`
 	State    stateCommand    `cmd:"" help:"Look into a state directory."`

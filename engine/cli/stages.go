@@ -143,6 +143,9 @@ func withoutPackage(description string) string {
 }
 
 func defaultOf(f docs.Field) string {
+	if f.Required {
+		return ", required"
+	}
 	if f.Default == "" {
 		return ""
 	}

@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"path"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"unicode"
@@ -47,12 +48,14 @@ type Field struct {
 	Default string
 	// Comment is the field's comment on the Config.
 	Comment string
+	// Required says that a file must give it.
+	Required bool
 }
 
 // Of documents a stage. What the stage does not say is left empty.
 func Of(s stage.Stage) Doc {
 	src := read(s.Files)
-	d := Doc{Description: src.description, Summary: summary(src.description)}
+	d := Doc{Description: forUsers(src.description), Summary: summary(src.description)}
 	if example, err := fs.ReadFile(s.Files, "example.yaml"); err == nil {
 		d.Example = string(example)
 	}
@@ -73,6 +76,20 @@ func fields(s stage.Stage, src source) []Field {
 	w := walker{source: src, home: cfg.Type().PkgPath()}
 	w.structure(cfg, "")
 	return w.fields
+}
+
+// goFile finds what is for readers of the code.
+var goFile = regexp.MustCompile(`\b[a-z_]+\.go\b`)
+
+// forUsers leaves out the paragraphs that tell which file does what.
+func forUsers(description string) string {
+	var kept []string
+	for _, paragraph := range strings.Split(description, "\n\n") {
+		if !goFile.MatchString(paragraph) {
+			kept = append(kept, paragraph)
+		}
+	}
+	return strings.Join(kept, "\n\n")
 }
 
 // summary is the first sentence without "Package x" and "is".
@@ -168,9 +185,13 @@ func (w *walker) structure(v reflect.Value, key string) {
 		if key != "" {
 			below = key + "." + f.Name
 		}
-		field := Field{Key: below, Type: typeName(f.Type, f.Resource), Comment: w.comment(f)}
+		field := Field{Key: below, Type: typeName(f.Type, f.Resource)}
 		if !w.entry {
 			field.Default = defaultOf(at)
+		}
+		field.Comment = sentence(w.comment(f), f.GoName, field.Default)
+		if rest, ok := strings.CutSuffix(field.Comment, "Required."); ok && !w.entry {
+			field.Default, field.Required, field.Comment = "", true, strings.TrimSpace(rest)
 		}
 		w.fields = append(w.fields, field)
 		w.below(at, f.Type, below)
@@ -196,6 +217,21 @@ func (w *walker) below(v reflect.Value, t reflect.Type, key string) {
 		w.entry = true
 		w.below(reflect.Zero(t.Elem()), t.Elem(), key+".<name>")
 	}
+}
+
+// sentence makes a field's comment one for the reader of a pipeline file, who
+// knows the key by another name than Go's and sees the default beside it.
+func sentence(comment, goName, preset string) string {
+	if preset != "" {
+		comment = strings.TrimSpace(strings.Replace(comment, "Default "+preset+".", "", 1))
+	}
+	for _, verb := range []string{" is ", " are "} {
+		if rest, ok := strings.CutPrefix(comment, goName+verb); ok {
+			first, size := utf8.DecodeRuneInString(rest)
+			return string(unicode.ToUpper(first)) + rest[size:]
+		}
+	}
+	return comment
 }
 
 // comment finds a field's comment. Types of other packages have none here:

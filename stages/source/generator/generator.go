@@ -8,13 +8,6 @@
 // behind looks slow, as it is, and not less loaded. When the route takes
 // events again, everything that has become due meanwhile is handed out.
 //
-//	schedule  when is event i due?         arithmetic, knows no clock
-//	pacer     which events go out now?     schedule, stop and start, count
-//	program   what does event i say?       a hash of seed and i, in parts
-//	parcel    the memory of a run of events, used again after Done
-//	reader    Read: pacer, then program, on one or more threads
-//	api       start, stop, status, rate over HTTP
-//
 // What event i says is a function of seed and i alone, so that runs repeat;
 // its id and times are not.
 package generator
