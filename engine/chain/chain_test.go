@@ -376,6 +376,18 @@ func TestARefusedEventNamesTheStageThatRefusedIt(t *testing.T) {
 	}
 }
 
+func TestAnEventRefusedOnTheWayIsNotBlamedOnTheStagesBehind(t *testing.T) {
+	picky := applier(func(b *event.Batch) error { b.Refuse(0, errors.New("no timestamp")); return nil })
+	observe := func(time.Duration, int, error) {}
+	h := chain.Guard("parse", observe, chain.Transform(picky, 1, chain.Guard("kafka", observe, chain.Sink(&writer{}))))
+	b := batch("ab")
+	_ = run(h, b)
+	var named interface{ Stage() string }
+	if !errors.As(b.Err(0), &named) || named.Stage() != "parse" {
+		t.Errorf("the event's error is %#v", b.Err(0))
+	}
+}
+
 func TestAStageThatEveryEventPanicsIsAtFaultItself(t *testing.T) {
 	w := &writer{write: func(*event.Batch) error { panic("nil map") }}
 	b := batch(strings.Repeat("x", 40))

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime/debug"
+	"slices"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -33,6 +34,7 @@ type guard struct {
 func (g *guard) handle(msg *message.Message) ([]*message.Message, error) {
 	b := stage.BatchOf(msg)
 	open, start := b.Count(event.Open), time.Now()
+	before := unblamed(b) // by the stages outside, which will say so
 	err, panicked := g.call(msg)
 	if panicked != nil {
 		err = g.search(msg, b, panicked)
@@ -40,22 +42,32 @@ func (g *guard) handle(msg *message.Message) ([]*message.Message, error) {
 	if err == nil && b.Unsettled() > 0 {
 		err = stage.Fatal(&WiringError{Stage: g.name, Events: b.Unsettled()})
 	}
-	blame(g.name, b)
+	blame(g.name, b, before)
 	g.observe(time.Since(start), open, err)
 	return nil, err
 }
 
-// blame puts the stage's name into the errors of refused events that no stage
-// has put its name into yet: those it refused itself. The poison queue stores
-// it.
-func blame(name string, b *event.Batch) {
+// unblamed lists the refused events whose error names no stage yet.
+func unblamed(b *event.Batch) (rows []int) {
 	if b.Count(event.Refused) == 0 {
-		return
+		return nil
 	}
 	for row := range b.Refused() {
 		var named interface{ Stage() string }
-		if err := b.Err(row); !errors.As(err, &named) {
-			b.SetErr(row, &refusal{name, err})
+		if !errors.As(b.Err(row), &named) {
+			rows = append(rows, row)
+		}
+	}
+	return rows
+}
+
+// blame puts a stage's name into the errors of the events that it refused:
+// those that no stage is named for yet, except some that were refused before.
+// The poison queue stores it.
+func blame(name string, b *event.Batch, except []int) {
+	for _, row := range unblamed(b) {
+		if !slices.Contains(except, row) {
+			b.SetErr(row, &refusal{name, b.Err(row)})
 		}
 	}
 }

@@ -46,7 +46,7 @@ func (r *Runner) Middleware(next message.HandlerFunc) message.HandlerFunc {
 
 func (r *Runner) run(msg *message.Message, b *event.Batch, next message.HandlerFunc) {
 	ctx := msg.Context()
-	blame(r.Source, b)
+	blame(r.Source, b, nil)
 	for attempt := 0; ; attempt++ {
 		_, err := next(msg)
 		if b.Unsettled() == 0 || ctx.Err() != nil {
