@@ -11,6 +11,7 @@ import (
 	"millrace/stages/middleware/retry"
 	breakerresource "millrace/stages/resource/breaker"
 	kafkaresource "millrace/stages/resource/kafka"
+	redisresource "millrace/stages/resource/redis"
 	sqlresource "millrace/stages/resource/sql"
 	"millrace/stages/sink/drop"
 	kafkasink "millrace/stages/sink/kafka"
@@ -28,6 +29,7 @@ func All() []stage.Stage {
 	return []stage.Stage{
 		kafkaresource.Stage,
 		sqlresource.Stage,
+		redisresource.Stage,
 		breakerresource.Stage,
 
 		generator.Stage,
