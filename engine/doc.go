@@ -16,6 +16,10 @@
 // Time runs out for a drain by ending the drain context, from which every
 // message's context derives: waits end, what is left is given back.
 //
+// A spool (engine/spool) cuts a route in two: the front stores on disk what the
+// chain cannot deliver now, and the drain, with a Subscriber, a router and
+// books of its own, brings that back to the chain.
+//
 // The engine knows no concrete stage. What routes have to do with each other
 // outside the engine, such as a topic that one writes and another reads, their
 // stages tell it (stage.Linker).

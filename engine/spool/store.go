@@ -35,6 +35,7 @@ type Store struct {
 	oldest   int64 // when the oldest batch of the file was stored; 0: none
 	wanted   int64 // bytes of the last batch that found no room; 0: it did
 	away     bool  // the chain has not delivered since it last failed
+	backlog  bool  // it was said that there is something to drain, and not yet that it is done
 	removals []removal
 	changed  chan struct{} // closed at the next change
 }
@@ -109,6 +110,7 @@ func (s *Store) load(ctx context.Context, w *writer) error {
 	if err := s.read.QueryRowContext(ctx, "SELECT coalesce(max(id), 0) FROM batches").Scan(&w.lastID); err != nil {
 		return err
 	}
+	s.backlog = s.batches > 0
 	s.oldest, err = w.oldest()
 	return err
 }
@@ -185,7 +187,7 @@ func (s *Store) direct(laneName string) bool {
 func (s *Store) failed(err error) {
 	s.mu.Lock()
 	was := s.away
-	s.away = true
+	s.away, s.backlog = true, true
 	s.mu.Unlock()
 	if !was {
 		s.log.Warn("not delivered: events go to the spool until they can be", "error", err)
@@ -197,6 +199,7 @@ func (s *Store) worked() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.away = false
+	s.backlog = s.backlog && s.batches > 0
 }
 
 // changes is closed when something has happened that may let a batch go on.
@@ -278,11 +281,9 @@ func (s *Store) settled(r removal, handedOut int64, delivered bool) {
 		}
 	}
 	back := delivered && s.away
-	if delivered {
-		s.away = false
-	}
+	done := s.backlog && s.batches == 0
+	s.away, s.backlog = s.away && !delivered, s.backlog && !done
 	events := s.events
-	empty := s.batches == 0
 	unchanged := r.rest != nil && n == 0
 	if unchanged {
 		s.comeBack(r)
@@ -292,10 +293,10 @@ func (s *Store) settled(r removal, handedOut int64, delivered bool) {
 	s.tell()
 	s.mu.Unlock()
 	switch {
-	case back && !empty:
-		s.log.Info("delivering again: the spool is being drained", "events", events)
+	case done:
+		s.log.Info("the spool is empty again")
 	case back:
-		s.log.Info("delivering again: the spool is empty")
+		s.log.Info("delivering again: the spool is being drained", "events", events)
 	}
 	if !unchanged {
 		s.kick()
