@@ -12,13 +12,19 @@ import (
 // claim is what one batch asks for: how many events of which key.
 type claim struct {
 	groups  []group
-	of      []int32  // the group of each open event, in order; unused without keys
-	keys    []string // of each open event, in order
-	ordered bool     // events may not overtake each other
+	runs    []stretch // the open events in order; unused without keys
+	ordered bool      // events may not overtake each other
 
 	stopped int    // the group that keeps an ordered claim from going on
 	stop    func() // ends the present wait
 	takes   []bool // by open event, while a batch is split
+}
+
+// stretch is neighbouring events with the same key.
+type stretch struct {
+	key   string
+	n     int
+	group int
 }
 
 // group is the events of one key.
@@ -36,38 +42,59 @@ var claims = sync.Pool{New: func() any { return new(claim) }}
 // release lets go of everything that belongs to the batch.
 func (c *claim) release() {
 	clear(c.groups)
-	clear(c.keys)
-	c.groups, c.of, c.keys, c.stop = c.groups[:0], c.of[:0], c.keys[:0], nil
+	clear(c.runs)
+	c.groups, c.runs, c.stop = c.groups[:0], c.runs[:0], nil
 	claims.Put(c)
 }
 
-// read finds the keys of the open events. An event whose key cannot be found
-// is bad.
-func (c *claim) read(b *event.Batch, key expression.Text) {
-	c.keys = c.keys[:0]
+// read finds the keys of the open events and says how many events they are. An
+// event whose key cannot be found is bad.
+func (c *claim) read(b *event.Batch, key keyOf) (events int) {
+	c.runs = c.runs[:0]
 	for row, e := range b.Open() {
-		text, err := key.Of(e)
+		text, err := key(e)
 		if err != nil {
 			b.Refuse(row, stage.Bad(err))
 			continue
 		}
-		c.keys = append(c.keys, text)
+		events++
+		if last := len(c.runs) - 1; last >= 0 && c.runs[last].key == text {
+			c.runs[last].n++
+		} else {
+			c.runs = append(c.runs, stretch{key: text, n: 1})
+		}
+	}
+	return events
+}
+
+// keyOf finds the key of an event.
+type keyOf func(*event.Event) (string, error)
+
+// reader is the expression itself, or a shorter way to the same.
+func reader(key expression.Text) keyOf {
+	switch key.String() {
+	case "source":
+		return func(e *event.Event) (string, error) { return e.Source, nil }
+	case "host":
+		return func(e *event.Event) (string, error) { return e.Host, nil }
+	case "organisation":
+		return func(e *event.Event) (string, error) { return e.Organisation, nil }
+	default:
+		return key.Of
 	}
 }
 
 // sort puts the events in groups by their gates. Called under the lock.
 func (c *claim) sort(k *keys, number uint64, now time.Duration) {
-	var last *gate
-	for i, key := range c.keys {
-		if i == 0 || key != c.keys[i-1] {
-			last = k.find(key, now)
+	for i := range c.runs {
+		r := &c.runs[i]
+		g := k.find(r.key, now)
+		if g.claim != number {
+			g.claim, g.place = number, len(c.groups)
+			c.groups = append(c.groups, group{gate: g})
 		}
-		if last.claim != number {
-			last.claim, last.place = number, len(c.groups)
-			c.groups = append(c.groups, group{gate: last})
-		}
-		c.groups[last.place].want++
-		c.of = append(c.of, int32(last.place))
+		r.group = g.place
+		c.groups[g.place].want += r.n
 	}
 }
 
@@ -77,13 +104,14 @@ func (c *claim) cut() {
 	for i := range c.groups {
 		c.groups[i].seen = 0
 	}
-	for _, i := range c.of {
-		g := &c.groups[i]
-		if g.seen == g.can {
-			c.stopped = int(i)
+	for _, r := range c.runs {
+		g := &c.groups[r.group]
+		n := min(r.n, g.can-g.seen)
+		g.seen += n
+		if n < r.n {
+			c.stopped = r.group
 			break
 		}
-		g.seen++
 	}
 	for i := range c.groups {
 		c.groups[i].can = c.groups[i].seen
@@ -92,14 +120,16 @@ func (c *claim) cut() {
 
 // split makes two views of a batch: the events that may pass, and the rest.
 func (c *claim) split(b *event.Batch, granted int) (now, later *event.Batch) {
-	if len(c.of) == 0 {
+	if len(c.runs) == 0 {
 		return b.Split(granted)
 	}
 	c.takes = c.takes[:0]
-	for _, i := range c.of {
-		g := &c.groups[i]
-		c.takes = append(c.takes, g.can > 0)
-		g.can--
+	for _, r := range c.runs {
+		g := &c.groups[r.group]
+		for range r.n {
+			c.takes = append(c.takes, g.can > 0)
+			g.can--
+		}
 	}
 	return c.choose(b, true), c.choose(b, false)
 }

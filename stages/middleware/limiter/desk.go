@@ -70,7 +70,7 @@ type answer struct {
 func (d *desk) ask(ctx context.Context, c *claim, want int) (a answer, waited time.Duration, err error) {
 	d.mu.Lock()
 	now := d.now()
-	c.groups, c.of = c.groups[:0], c.of[:0]
+	c.groups = c.groups[:0]
 	if d.single != nil {
 		c.groups = append(c.groups, group{gate: d.single, want: want})
 	} else {

@@ -14,6 +14,7 @@ import (
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	goredis "github.com/redis/go-redis/v9"
 	"github.com/redis/go-redis/v9/maintnotifications"
 
@@ -148,6 +149,11 @@ func (s *server) instance(t testing.TB, name string, c *Config) *instance {
 	}
 	i.limiter = opened.(*limiter)
 	return i
+}
+
+// calls is how often an instance has called Redis.
+func (i *instance) calls() float64 {
+	return testutil.ToFloat64(i.metrics.calls.WithLabelValues("ok")) + testutil.ToFloat64(i.metrics.calls.WithLabelValues("failed"))
 }
 
 func (i *instance) close() {

@@ -234,32 +234,41 @@ func TestKeysAreCountedApartInRedis(t *testing.T) {
 	})
 }
 
-// BenchmarkDecisionByKey is the decision about a batch of 500 events of 1 and
-// of 20 keys, without and with the evaluation of the key.
+// BenchmarkDecisionByKey is the decision about a batch of 500 events of 1, of
+// 20 and of 500 keys, and beside it finding these keys.
 func BenchmarkDecisionByKey(b *testing.B) {
-	for _, keys := range []int{1, 20} {
+	for _, keys := range []int{1, 20, 500} {
 		sources := make([]string, 500)
 		for i := range sources {
 			sources[i] = fmt.Sprintf("source-%d", i*keys/len(sources))
 		}
 		batch := keyed(sources...)
 		l := open(b, byKey("source", func(c *Config) { c.Rate = 1e12 }))
-		c := new(claim)
+		c, ctx := new(claim), b.Context()
 		b.Run(fmt.Sprintf("keys=%d", keys), func(b *testing.B) {
 			c.read(batch, l.key)
 			b.ReportAllocs()
 			for b.Loop() {
-				if a, _, err := l.desk.ask(b.Context(), c, 500); a.granted != 500 || err != nil {
+				if a, _, err := l.desk.ask(ctx, c, 500); a.granted != 500 || err != nil {
 					b.Fatal(a, err)
 				}
 			}
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(keys), "ns/key")
 		})
-		b.Run(fmt.Sprintf("keys=%d/read", keys), func(b *testing.B) {
-			b.ReportAllocs()
-			for b.Loop() {
-				c.read(batch, l.key)
-			}
-		})
+		for name, key := range map[string]keyOf{"field": l.key, "expression": expressionOf(`lower(source)`).Of} {
+			b.Run(fmt.Sprintf("keys=%d/read/%s", keys, name), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					c.read(batch, key)
+				}
+			})
+		}
 	}
+}
+
+func expressionOf(source string) (e expression.Text) {
+	if err := e.UnmarshalText([]byte(source)); err != nil {
+		panic(err)
+	}
+	return e
 }

@@ -35,7 +35,6 @@ import (
 	goredis "github.com/redis/go-redis/v9"
 
 	"millrace/engine/event"
-	"millrace/engine/expression"
 	"millrace/engine/stage"
 	"millrace/stages/resource/redis"
 )
@@ -72,11 +71,13 @@ func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Wrapper, error
 	}
 	l := &limiter{
 		desk:    c.desk(s, counted),
-		key:     c.Key,
 		onLimit: c.OnLimit,
 		step:    s.Step,
 		over:    fmt.Errorf("over the limit of %v: %w", c.Rate, errLimited),
 		metrics: counted,
+	}
+	if !c.Key.IsZero() {
+		l.key = reader(c.Key)
 	}
 	if client != nil {
 		c.lend(l.desk, client, s)
@@ -125,7 +126,7 @@ func nonce() string {
 
 type limiter struct {
 	desk    *desk
-	key     expression.Text
+	key     keyOf // nil: one limit for all
 	onLimit string
 	step    int
 	over    error
@@ -205,12 +206,11 @@ func (l *limiter) charge(msg *message.Message, batch, rest *event.Batch, next me
 
 // read says how many events ask, and finds their keys.
 func (l *limiter) read(c *claim, rest *event.Batch) int {
-	if l.key.IsZero() {
+	if l.key == nil {
 		return rest.Count(event.Open)
 	}
 	c.ordered = rest.Lane() != ""
-	c.read(rest, l.key)
-	return len(c.keys)
+	return c.read(rest, l.key)
 }
 
 // ask gets at least one event granted, or says when more may be had.

@@ -31,7 +31,7 @@ func TestInstancesThatWantAllShareTheLimitFairlyAndUseIt(t *testing.T) {
 			before[i] = f.all[i].got
 			f.sink.mu.Unlock()
 		}
-		calls := f.all[0].desk.lender.number
+		calls := f.all[0].calls()
 		time.Sleep(4 * time.Second)
 		for i := range f.all {
 			f.sink.mu.Lock()
@@ -41,7 +41,7 @@ func TestInstancesThatWantAllShareTheLimitFairlyAndUseIt(t *testing.T) {
 				t.Errorf("instance %d of 4 got %.3f of the limit", i, share)
 			}
 		}
-		t.Logf("%d calls of an instance in 4s", f.all[0].desk.lender.number-calls)
+		t.Logf("%v calls of an instance in 4s", f.all[0].calls()-calls)
 		f.end()
 		if most := f.sink.log.mostIn(time.Second); most > limit {
 			t.Errorf("%d events in one second, limit %d", most, limit)
