@@ -21,14 +21,16 @@ import (
 
 // Engine is one run of one pipeline.
 type Engine struct {
-	pipeline  *config.Pipeline
-	log       *slog.Logger
-	around    *surroundings
+	pipeline *config.Pipeline
+	log      *slog.Logger
+	around   *surroundings
+	routes   []*route
+	started  time.Time
+	abort    context.CancelFunc
+	hurried  atomic.Bool // Abort was called
+
+	mu        sync.Mutex
 	resources []opened
-	routes    []*route
-	started   time.Time
-	abort     context.CancelFunc
-	hurried   atomic.Bool // Abort was called
 }
 
 // New takes the pipeline's state directory and opens its resources. Nothing is
@@ -174,9 +176,11 @@ func (e *Engine) Close() error {
 	e.abort()
 	ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancel()
-	err := errors.Join(closeAll(ctx, e.resources), e.around.state.Close())
-	e.resources = nil
-	return err
+	e.mu.Lock()
+	resources := e.resources
+	e.resources = nil // nobody probes them any more
+	e.mu.Unlock()
+	return errors.Join(closeAll(ctx, resources), e.around.state.Close())
 }
 
 // ParkedError names a route that needs a person.
@@ -233,7 +237,9 @@ func (e *Engine) verdict() error {
 // Probe asks every resource and every stage that has a dependency whether it
 // is there.
 func (e *Engine) Probe(ctx context.Context) []Component {
+	e.mu.Lock()
 	all := append([]opened(nil), e.resources...)
+	e.mu.Unlock()
 	routes := make([]string, len(all))
 	for _, r := range e.routes {
 		r.mu.Lock()

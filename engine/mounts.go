@@ -2,7 +2,9 @@ package engine
 
 import (
 	"fmt"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 )
@@ -27,6 +29,13 @@ func (m *Mounts) Find(path string) http.Handler {
 		}
 	}
 	return m.paths[best]
+}
+
+// Paths lists what is mounted.
+func (m *Mounts) Paths() []string {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	return slices.Sorted(maps.Keys(m.paths))
 }
 
 func (m *Mounts) scope() *mountScope { return &mountScope{mounts: m} }

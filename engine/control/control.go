@@ -15,7 +15,8 @@
 //
 // With a token set, everything under /api and /debug and all that stages mount
 // needs it as `Authorization: Bearer …`. Health and metrics are open to probes
-// and scrapers.
+// and scrapers, but why something is down is told with the token only: errors
+// name users, hosts and databases.
 package control
 
 import (
@@ -71,7 +72,6 @@ type control struct {
 // protect asks for the token where one is needed, and refuses requests that a
 // web page of somebody else makes a browser send here.
 func (c *control) protect(next http.Handler) http.Handler {
-	token := c.engine.Pipeline().Token.Reveal()
 	open := []string{"/healthz", "/readyz", "/metrics", "/actuator/"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if origin := r.Header.Get("Origin"); origin != "" && r.Method != http.MethodGet && !sameHost(origin, r.Host) {
@@ -84,14 +84,20 @@ func (c *control) protect(next http.Handler) http.Handler {
 				return
 			}
 		}
-		given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if token != "" && (!ok || subtle.ConstantTimeCompare([]byte(given), []byte(token)) != 1) {
+		if !c.trusts(r) {
 			w.Header().Set("WWW-Authenticate", "Bearer")
 			answer(w, http.StatusUnauthorized, map[string]any{"error": "this needs the pipeline's token: Authorization: Bearer …"})
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// trusts reports whether a request has the token, where one is set.
+func (c *control) trusts(r *http.Request) bool {
+	token := c.engine.Pipeline().Token.Reveal()
+	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	return token == "" || ok && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
 }
 
 func sameHost(origin, host string) bool {
@@ -105,29 +111,31 @@ func (c *control) mounted(w http.ResponseWriter, r *http.Request) {
 		h.ServeHTTP(w, r)
 		return
 	}
-	status := http.StatusNotFound
-	if r.URL.Path == "/" {
-		status = http.StatusOK
-	}
-	answer(w, status, map[string]any{
+	status := http.StatusOK
+	body := map[string]any{
 		"pipeline": c.engine.Pipeline().Name,
-		"paths": []string{"/healthz", "/readyz", "/metrics", "/actuator/health", "/actuator/prometheus", "/actuator/info",
-			"/api/v1/routes", "/debug/pprof/"},
-	})
+		"paths": append([]string{"/healthz", "/readyz", "/metrics", "/actuator/health", "/actuator/prometheus", "/actuator/info",
+			"/api/v1/routes", "/debug/pprof/"}, c.engine.Mounts().Paths()...),
+	}
+	if r.URL.Path != "/" {
+		status = http.StatusNotFound
+		body["error"] = "nothing is served at " + r.URL.Path
+	}
+	answer(w, status, body)
 }
 
 func (c *control) live(w http.ResponseWriter, _ *http.Request) {
 	answer(w, http.StatusOK, map[string]any{"status": "UP"})
 }
 
-func (c *control) ready(w http.ResponseWriter, _ *http.Request) {
+func (c *control) ready(w http.ResponseWriter, r *http.Request) {
 	status, word := http.StatusOK, "UP"
 	if !c.engine.Ready() {
 		status, word = http.StatusServiceUnavailable, "DOWN"
 	}
 	routes := make(map[string]any)
 	for _, s := range c.engine.Status() {
-		routes[s.Name] = state(&s)
+		routes[s.Name] = c.state(&s, r)
 	}
 	answer(w, status, map[string]any{"status": word, "routes": routes})
 }
@@ -147,12 +155,15 @@ func (c *control) health(w http.ResponseWriter, r *http.Request) {
 		component := map[string]any{"status": "UP", "details": details}
 		if p.Err != nil {
 			down()
-			component["status"], details["error"] = "DOWN", p.Err.Error()
+			component["status"] = "DOWN"
+			if c.trusts(r) {
+				details["error"] = p.Err.Error()
+			}
 		}
 		components[name] = component
 	}
 	for _, s := range c.engine.Status() {
-		component := map[string]any{"status": "UP", "details": state(&s)}
+		component := map[string]any{"status": "UP", "details": c.state(&s, r)}
 		if s.State == engine.Parked || s.State == engine.Opening {
 			down()
 			component["status"] = "DOWN"
@@ -171,10 +182,10 @@ func (c *control) info(w http.ResponseWriter, _ *http.Request) {
 	})
 }
 
-func (c *control) routes(w http.ResponseWriter, _ *http.Request) {
+func (c *control) routes(w http.ResponseWriter, r *http.Request) {
 	list := []any{}
 	for _, s := range c.engine.Status() {
-		list = append(list, describe(&s))
+		list = append(list, c.describe(&s, r))
 	}
 	answer(w, http.StatusOK, map[string]any{"pipeline": c.engine.Pipeline().Name, "routes": list})
 }
@@ -182,23 +193,23 @@ func (c *control) routes(w http.ResponseWriter, _ *http.Request) {
 func (c *control) route(w http.ResponseWriter, r *http.Request) {
 	for _, s := range c.engine.Status() {
 		if s.Name == r.PathValue("name") {
-			answer(w, http.StatusOK, describe(&s))
+			answer(w, http.StatusOK, c.describe(&s, r))
 			return
 		}
 	}
 	answer(w, http.StatusNotFound, map[string]any{"error": "no route " + strconv.Quote(r.PathValue("name"))})
 }
 
-func state(s *engine.RouteStatus) map[string]any {
+func (c *control) state(s *engine.RouteStatus, r *http.Request) map[string]any {
 	m := map[string]any{"state": s.State}
-	if s.Reason != nil {
+	if s.Reason != nil && c.trusts(r) {
 		m["reason"] = s.Reason.Error()
 	}
 	return m
 }
 
-func describe(s *engine.RouteStatus) map[string]any {
-	m := state(s)
+func (c *control) describe(s *engine.RouteStatus, r *http.Request) map[string]any {
+	m := c.state(s, r)
 	m["name"] = s.Name
 	m["books"] = engine.BooksOf(s.Page)
 	m["queued"] = s.Queued

@@ -162,6 +162,23 @@ func TestAPageOfSomebodyElseCannotControlTheEngine(t *testing.T) {
 	}
 }
 
+func TestWhyARouteIsDownIsToldWithTheTokenOnly(t *testing.T) {
+	s := serve(t, "token: s3cret")
+	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
+	s.source.SendEvents("c")
+	if err := s.source.AwaitReceipts(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/readyz", "/actuator/health"} {
+		if status, body, _ := s.do("GET", path); status != 503 || strings.Contains(body, "closed pipe") {
+			t.Errorf("%s without the token: %d %s", path, status, body)
+		}
+		if _, body, _ := s.do("GET", path, "Authorization", "Bearer s3cret"); !strings.Contains(body, "closed pipe") {
+			t.Errorf("%s with the token: %s", path, body)
+		}
+	}
+}
+
 func TestAParkedRouteMakesTheEngineUnreadyAndSaysWhy(t *testing.T) {
 	s := serve(t, "")
 	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
