@@ -37,6 +37,7 @@ type Store struct {
 	away     bool  // the chain has not delivered since it last failed
 	backlog  bool  // it was said that there is something to drain, and not yet that it is done
 	removals []removal
+	commits  int64         // since it was opened
 	changed  chan struct{} // closed at the next change
 }
 
@@ -242,6 +243,7 @@ func (s *Store) wrote(added []*storing, removals []removal, oldest int64) {
 		s.comeBack(r)
 	}
 	s.oldest = oldest
+	s.commits++
 	s.tell()
 }
 

@@ -259,9 +259,8 @@ func TestStoringAtTheSameTimeSharesCommits(t *testing.T) {
 	if got := s.Status(); got.Batches != 200 || got.Events != 400 {
 		t.Errorf("%+v", got)
 	}
-	var frames int
-	if err := s.read.QueryRow("SELECT count(DISTINCT at) FROM batches").Scan(&frames); err != nil || frames > 150 {
-		t.Errorf("%d commits for 200 batches (%v)", frames, err)
+	if s.commits > 150 {
+		t.Errorf("%d commits for 200 batches", s.commits)
 	}
 	closed(t, s)
 }
