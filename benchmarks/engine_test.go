@@ -53,7 +53,7 @@ func (r *ready) Read(context.Context) (event.Parcel, error) {
 func newReady(parcels, size int, gap int64) *ready {
 	r := &ready{parcels: parcels, free: make(chan event.Parcel, underway), gap: gap}
 	for range underway {
-		p := event.Parcel{Events: make([]event.Event, size)}
+		p := event.Parcel{Events: make([]event.Event, size), Bytes: 100 * size} // as the generator and Kafka tell
 		for i := range p.Events {
 			p.Events[i] = event.Event{Message: "user 12 logged in", Source: "auth", Level: event.LevelInfo}
 		}

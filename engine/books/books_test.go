@@ -5,6 +5,8 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
+
 	"millrace/engine/books"
 	"millrace/engine/event"
 )
@@ -63,6 +65,19 @@ func TestAnEventDueInTheFutureOrLongAgoStillCounts(t *testing.T) {
 	if got := b.Latencies().Count(); got != 2 {
 		t.Errorf("%d latencies", got)
 	}
+}
+
+func TestALatencyIsKnownToOnePercent(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		late := time.Duration(rapid.Int64Range(int64(time.Microsecond), int64(time.Hour)).Draw(rt, "late"))
+		b := books.New()
+		now := time.Now().UnixNano()
+		b.Latency([]event.Event{{Due: now - int64(late)}}, now)
+		got := b.Latencies().Quantile(.5)
+		if got < late.Truncate(time.Microsecond) || float64(got) > float64(late)*1.01+1 {
+			rt.Fatalf("%v is told as %v", late, got)
+		}
+	})
 }
 
 func TestBucketsAreCumulative(t *testing.T) {
