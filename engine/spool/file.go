@@ -50,9 +50,9 @@ CREATE INDEX IF NOT EXISTS lanes ON batches (lane, id);`
 func openFile(file, mode string, connections int) (*sql.DB, error) {
 	query := url.Values{"mode": {mode}, "_pragma": {"busy_timeout(10000)"}}
 	if mode == "rwc" {
-		// FULL: what was committed survives also a power cut. A checkpoint
-		// every 16 MiB keeps the log small and the copying back in large pieces.
-		query["_pragma"] = append(query["_pragma"], "journal_mode(WAL)", "synchronous(FULL)", "wal_autocheckpoint(4096)")
+		// FULL: what was committed survives also a power cut. By default there
+		// is a checkpoint every 4 MiB, which keeps the log small (reserve.go).
+		query["_pragma"] = append(query["_pragma"], "journal_mode(WAL)", "synchronous(FULL)")
 	}
 	file, err := filepath.Abs(file) // a relative path would be read as a host name
 	if err != nil {

@@ -84,6 +84,7 @@ func Open(ctx context.Context, file string, max int64, log *slog.Logger) (*Store
 	if err := s.load(ctx, w); err != nil {
 		return nil, errors.Join(fileError(file, "cannot be read", err), s.read.Close(), w.close())
 	}
+	_ = w.reserve.take() // or else before the first batch is stored, which then fails
 	go s.write(w)
 	return s, nil
 }

@@ -22,7 +22,7 @@ type storing struct {
 // A commit takes what waits for it, up to this much.
 const (
 	maxGroup      = 64
-	maxGroupBytes = 16 << 20
+	maxGroupBytes = 4 << 20
 )
 
 // Removals wait for a batch to be stored, whose commit they can share, or this
@@ -128,10 +128,12 @@ type writer struct {
 	lastID int64
 
 	oldestID, oldestAt int64
+
+	reserve *reserve
 }
 
 func openWriter(ctx context.Context, file string) (w *writer, err error) {
-	w = &writer{}
+	w = &writer{reserve: newReserve(file)}
 	if w.db, err = openFile(file, "rwc", 1); err != nil {
 		return nil, fmt.Errorf("spool %s: %w", file, err)
 	}
@@ -176,8 +178,26 @@ func (w *writer) prepare(ctx context.Context) (err error) {
 }
 
 // commit writes all or nothing, and says when the oldest batch that is left
-// was stored.
+// was stored. Removals alone may use the reserve.
 func (w *writer) commit(group []*storing, removals []removal) (oldest int64, err error) {
+	if len(group) > 0 {
+		if err := w.reserve.take(); err != nil {
+			return 0, err
+		}
+		return w.write(group, removals)
+	}
+	oldest, err = w.write(nil, removals)
+	if err != nil && w.reserve.held {
+		if err := w.reserve.give(); err != nil {
+			return 0, err
+		}
+		_ = w.checkpoint() // as far as it gets: what it frees is for the removals
+		return w.write(nil, removals)
+	}
+	return oldest, err
+}
+
+func (w *writer) write(group []*storing, removals []removal) (oldest int64, err error) {
 	ctx := context.Background()
 	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
 		return 0, err
@@ -237,7 +257,7 @@ func (w *writer) oldest() (int64, error) {
 }
 
 // shrinkAt is how many bytes of a file may be unused before they are given
-// back to the disk, once nothing else is in it.
+// back to the disk, once nothing else is in it. A full disk gets them at once.
 const shrinkAt = 64 << 20
 
 // shrink gives the disk back what a spool took that is empty now. It is only
@@ -249,11 +269,17 @@ func (w *writer) shrink() {
 	ctx := context.Background()
 	var unused int64
 	err := w.conn.QueryRowContext(ctx, "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size").Scan(&unused)
-	if err != nil || unused < shrinkAt {
+	if err != nil || unused < shrinkAt && w.reserve.held {
 		return
 	}
 	_, _ = w.conn.ExecContext(ctx, "VACUUM")
-	_, _ = w.conn.ExecContext(ctx, "PRAGMA wal_checkpoint(TRUNCATE)")
+	_ = w.checkpoint()
+}
+
+// checkpoint copies SQLite's log to the file proper and empties it.
+func (w *writer) checkpoint() error {
+	_, err := w.conn.ExecContext(context.Background(), "PRAGMA wal_checkpoint(TRUNCATE)")
+	return err
 }
 
 func (w *writer) close() error {
