@@ -76,7 +76,7 @@ func newBuilder(l *loader) *builder {
 
 // decode fills into from n; pos is the place of n's key.
 func (b *builder) decode(into any, n *node, path string, pos Pos) *decoder {
-	d := &decoder{report: b.report, env: b.opts.Env, prefix: path, base: pos, bad: map[string]bool{}, used: &b.out.Replaced}
+	d := &decoder{report: b.report, env: b.opts.Env, prefix: path, base: pos, bad: map[string]bool{}, meant: map[string]bool{}, used: &b.out.Replaced}
 	d.value(reflect.ValueOf(into).Elem(), n, "")
 	return d
 }

@@ -119,6 +119,12 @@ func (b *builder) validate(cfg any, n *node, d *decoder) {
 		if d.reported(p.Key) {
 			continue
 		}
+		if !p.Warning && absent(cfg, n, p.Key) {
+			if d.meant[p.Key] {
+				continue // it is there, mistyped: that has been reported
+			}
+			p.Text = missing(p)
+		}
 		b.report.put(Problem{
 			Pos: n.find(p.Key, d.base), Path: join(d.prefix, p.Key), Text: p.Text, Warning: p.Warning,
 		})

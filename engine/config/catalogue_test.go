@@ -122,7 +122,7 @@ type kafkaSink struct {
 
 func (k *kafkaSink) Validate(p *stage.Problems) {
 	if k.Topic == "" {
-		p.Add("topic", "must be given")
+		p.Add("topic", "must be a name of up to 249 letters, got %q", k.Topic)
 	}
 }
 

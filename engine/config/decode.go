@@ -19,6 +19,7 @@ type decoder struct {
 	prefix string          // path of the node that is decoded
 	base   Pos             // place of its key
 	bad    map[string]bool // keys that have been reported
+	meant  map[string]bool // keys that a mistyped one was taken for
 	used   *[]Default
 }
 
@@ -103,6 +104,9 @@ next:
 			}
 		}
 		d.report.secretAt(e.pos)
+		if near := nearest(e.key, names); near != "" {
+			d.meant[join(key, near)] = true
+		}
 		d.fail(e.pos, join(key, e.key), "unknown key%s", didYouMean(e.key, "known keys", names))
 	}
 }

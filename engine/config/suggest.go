@@ -13,18 +13,24 @@ const (
 	maxCompared = 1000
 )
 
-// didYouMean ends a sentence about an unknown name: with the nearest known
-// one, or, when none is near, with all of them (what: "known keys").
-func didYouMean(got, what string, known []string) string {
+// nearest is the known name that an unknown one is likely to mean; "" when
+// none is near.
+func nearest(got string, known []string) string {
 	best, distance := "", (len(got)+1)/3+1
 	for _, k := range known[:min(len(known), maxCompared)] {
 		if d := edits(strings.ToLower(got), k); d < distance {
 			best, distance = k, d
 		}
 	}
+	return best
+}
+
+// didYouMean ends a sentence about an unknown name: with the nearest known
+// one, or, when none is near, with all of them (what: "known keys").
+func didYouMean(got, what string, known []string) string {
 	switch {
-	case best != "":
-		return fmt.Sprintf("; did you mean %q?", best)
+	case nearest(got, known) != "":
+		return fmt.Sprintf("; did you mean %q?", nearest(got, known))
 	case len(known) == 0:
 		return ""
 	default:
