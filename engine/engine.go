@@ -26,6 +26,7 @@ type Engine struct {
 	around   *surroundings
 	routes   []*route
 	started  time.Time
+	drain    context.Context // ends when what is left has to be given back
 	abort    context.CancelFunc
 	hurried  atomic.Bool // Abort was called
 
@@ -49,9 +50,8 @@ func New(ctx context.Context, p *config.Pipeline, log *slog.Logger) (*Engine, er
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	// The drain context of all routes: a run ends by stopping them, not by
 	// ending ctx, whose end would cut them off.
-	var drain context.Context
-	drain, e.abort = context.WithCancel(context.WithoutCancel(ctx))
-	e.makeRoutes(drain)
+	e.drain, e.abort = context.WithCancel(context.WithoutCancel(ctx))
+	e.makeRoutes(e.drain)
 	e.around.registry.MustRegister(routeCollector{e}, spoolCollector{e})
 	e.warnOfSpools(ctx)
 	return e, nil
@@ -109,8 +109,35 @@ func (e *Engine) Run(ctx context.Context) error {
 	case <-ctx.Done():
 		e.stop(ended)
 	}
-	<-ended
-	return errors.Join(e.verdict(), e.Close())
+	select {
+	case <-ended:
+		return errors.Join(e.verdict(), e.Close())
+	case <-e.lostPatience():
+		// Closing what a stage still uses would make it worse; the process ends.
+		return e.stuck()
+	}
+}
+
+// lostPatience is closed when the drain was cut off and the stages have had
+// more than the time to give back and close.
+func (e *Engine) lostPatience() <-chan struct{} {
+	lost := make(chan struct{})
+	context.AfterFunc(e.drain, func() {
+		time.AfterFunc(2*closeTimeout, func() { close(lost) })
+	})
+	return lost
+}
+
+func (e *Engine) stuck() error {
+	var names []string
+	for _, r := range e.routes {
+		select {
+		case <-r.done:
+		default:
+			names = append(names, r.cfg.Name)
+		}
+	}
+	return &NotStoppedError{names}
 }
 
 // stop stops the routes that nothing feeds; the others follow by themselves.
@@ -197,6 +224,7 @@ func (e *ParkedError) Unwrap() error { return e.Err }
 type NotDrainedError struct {
 	Routes []string
 	Events int64 // returned by them
+	Behind int64 // that wait at their sources, unread
 	Early  bool  // somebody asked to stop at once, rather than time being up
 }
 
@@ -205,7 +233,30 @@ func (e *NotDrainedError) Error() string {
 	if e.Early {
 		word = "stopped at once"
 	}
-	return fmt.Sprintf("%s: %s; %d events were given back to their sources undelivered", word, strings.Join(e.Routes, ", "), e.Events)
+	text := fmt.Sprintf("%s: %s; %d events were given back to their sources undelivered", word, strings.Join(e.Routes, ", "), e.Events)
+	if e.Behind > 0 {
+		text += fmt.Sprintf(", %d wait there unread and come with the next start", e.Behind)
+	}
+	return text
+}
+
+// NotStartedError names a route that never ran, since something was away
+// until the pipeline was stopped.
+type NotStartedError struct {
+	Route string
+	Err   error
+}
+
+func (e *NotStartedError) Error() string {
+	return fmt.Sprintf("route %s never started: %v", e.Route, e.Err)
+}
+func (e *NotStartedError) Unwrap() error { return e.Err }
+
+// NotStoppedError names routes with a stage that does not come back.
+type NotStoppedError struct{ Routes []string }
+
+func (e *NotStoppedError) Error() string {
+	return "given up waiting for " + strings.Join(e.Routes, ", ") + ": a stage there does not return; what it holds is not settled"
 }
 
 // verdict is the error of a run that has ended.
@@ -217,9 +268,12 @@ func (e *Engine) verdict() error {
 		switch {
 		case s.State == Parked:
 			errs = append(errs, &ParkedError{s.Name, s.Reason})
+		case r.neverRan != nil:
+			errs = append(errs, &NotStartedError{s.Name, r.neverRan})
 		case r.wasCut:
 			cut.Routes = append(cut.Routes, s.Name)
 			cut.Events += s.Page.Outcomes[event.Returned]
+			cut.Behind += r.waiting
 		}
 		if err := s.Page.Check(); err != nil {
 			errs = append(errs, fmt.Errorf("route %s: %w", s.Name, err))

@@ -302,10 +302,88 @@ func TestARunThatIsStoppedWhileItOpensEnds(t *testing.T) {
 		}
 		w.start(simple)
 		time.Sleep(time.Minute)
-		if err := w.stop(); err != nil {
+		err := w.stop()
+		if away := new(engine.NotStartedError); !errors.As(err, &away) || away.Route != "r" || !strings.Contains(err.Error(), "connection refused") {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
+func TestAStageThatDoesNotComeBackDoesNotHoldTheProcess(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck, release := make(chan struct{}), make(chan struct{})
+		w := newWorld(t, stage.Stage{Name: "hang", Kind: stage.KindSink, New: func() any { return &hanging{stuck, release} }})
+		w.start("drain_timeout: 1s\nroutes: {r: {source: {in1: {}}, sink: {hang: {}}}}\n")
+		w.sources["in1"].SendEvents("a")
+		<-stuck
+		w.cancel()
+		err := <-w.result
+		if lost := new(engine.NotStoppedError); !errors.As(err, &lost) || lost.Routes[0] != "r" {
+			t.Errorf("error %v", err)
+		}
+		close(release) // so that the test can end
+		time.Sleep(time.Minute)
+		if err := w.engine.Close(); err != nil {
 			t.Error(err)
 		}
 	})
+}
+
+// hanging is a sink that ignores its context.
+type hanging struct{ stuck, release chan struct{} }
+
+func (h *hanging) Open(context.Context, stage.Settings) (stage.Writer, error) { return h, nil }
+func (h *hanging) Close(context.Context) error                                { return nil }
+
+func (h *hanging) Write(context.Context, *event.Batch) error {
+	close(h.stuck)
+	<-h.release
+	return nil
+}
+
+func TestARouteThatFeedsAParkedRouteParksToo(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.sinks["out1"].FailWrites(stagetest.All, 1, stage.Fatal(errors.New("no table")))
+		w.start(`
+routes:
+  one: {source: {in1: {}}, sink: {route: two}}
+  two: {sink: {out1: {}}}
+`)
+		w.sources["in1"].SendEvents("a")
+		err := w.wait() // nothing is left to wait for
+		if s, why := w.state("one"); s != engine.Parked || !strings.Contains(why.Error(), "route two, which it feeds, is parked: no table") {
+			t.Errorf("route one is %s: %v (%v)", s, why, err)
+		}
+	})
+}
+
+func TestRoutesInACircleEndWithoutWaitingForEachOther(t *testing.T) {
+	for _, order := range []string{"deliver first", "deliver last"} {
+		t.Run(order, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				top := &topic{end: -1, changed: make(chan struct{})}
+				w := newWorld(t,
+					stage.Stage{Name: "topic", Kind: stage.KindSink, New: func() any { return &topicSink{top} }},
+					stage.Stage{Name: "topic", Kind: stage.KindSource, New: func() any { return &topicSource{top} }})
+				deliver := "  deliver: {sink: {switch: [{when: 'message == \"again\"', sink: {topic: {}}}, {sink: {out1: {}}}]}}\n"
+				retry := "  retry: {source: {topic: {}}, sink: {route: deliver}}\n"
+				first := "  first: {source: {in1: {}}, sink: {route: deliver}}\n"
+				yaml := "routes:\n" + retry + first + deliver
+				if order == "deliver first" {
+					yaml = "routes:\n" + deliver + first + retry
+				}
+				w.start(yaml)
+				w.sources["in1"].SendEvents("a", "b")
+				if err := w.sinks["out1"].AwaitDelivered(t.Context(), 2); err != nil {
+					t.Fatal(err)
+				}
+				if err := w.stop(); err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
 }
 
 func TestAStageThatCannotBeOpenedParksItsRoute(t *testing.T) {

@@ -15,6 +15,7 @@ type feed struct {
 	parcels chan event.Parcel
 	ended   chan struct{}
 	once    sync.Once
+	why     error // what put returns when it has ended
 }
 
 func newFeed() *feed {
@@ -27,7 +28,7 @@ func (f *feed) put(ctx context.Context, p event.Parcel) error {
 	case f.parcels <- p:
 		return nil
 	case <-f.ended:
-		return chain.ErrReturned
+		return f.why
 	case <-ctx.Done():
 		return ctx.Err()
 	}
@@ -41,21 +42,27 @@ func (f *feed) Read(ctx context.Context) (event.Parcel, error) {
 	case <-f.ended:
 		return event.Parcel{}, io.EOF
 	case <-ctx.Done():
-		f.end() // nobody reads any more: who wants to put in must not wait
+		f.end(chain.ErrReturned) // nobody reads any more: who wants to put in must not wait
 		return event.Parcel{}, ctx.Err()
 	}
 }
 
-func (f *feed) end() { f.once.Do(func() { close(f.ended) }) }
+// end makes put return why from now on. The first reason stays.
+func (f *feed) end(why error) {
+	f.once.Do(func() {
+		f.why = why
+		close(f.ended)
+	})
+}
 
 // Finish ends the feed: all that write to it have stopped.
 func (f *feed) Finish(context.Context) error {
-	f.end()
+	f.end(chain.ErrReturned)
 	return nil
 }
 
 // Close ends the feed.
 func (f *feed) Close(context.Context) error {
-	f.end()
+	f.end(chain.ErrReturned)
 	return nil
 }

@@ -1,6 +1,9 @@
 package engine
 
 import (
+	"slices"
+	"strings"
+
 	"millrace/engine/config"
 	"millrace/engine/stage"
 )
@@ -54,7 +57,11 @@ func links(r *config.Route, writes bool) map[string]bool {
 // them has to stop first.
 func upstream(p *config.Pipeline) map[string][]string {
 	up := make(map[string][]string)
-	for _, e := range Edges(p) {
+	edges := Edges(p)
+	// Routes that feed each other directly cannot form a circle, and who is fed
+	// must not end before who feeds it: those edges come first.
+	slices.SortStableFunc(edges, func(a, b Edge) int { return strings.Compare(a.Via, b.Via) })
+	for _, e := range edges {
 		if e.From != e.To && !reaches(up, e.From, e.To) {
 			up[e.To] = append(up[e.To], e.From)
 		}

@@ -56,7 +56,9 @@ type route struct {
 	sub      *batching.Subscriber
 	reader   stage.Reader
 	instance []opened
-	wasCut   bool // time ran out before everything was settled
+	wasCut   bool  // time ran out before everything was settled
+	waiting  int64 // at the source then
+	neverRan error // it was stopped while it waited for this to open
 }
 
 func newRoute(ctx context.Context, cfg *config.Route, w wiring, log *slog.Logger) *route {
@@ -81,8 +83,9 @@ func (r *route) run() {
 	if err != nil {
 		if r.opening.Err() == nil {
 			r.park(err)
+		} else if stage.ClassOf(err) == stage.Retryable {
+			r.neverRan = err
 		}
-		r.wasCut = r.drain.Err() != nil
 		r.close()
 		r.enter(Stopped)
 		return
@@ -119,6 +122,9 @@ func (r *route) run() {
 	r.wasCut = r.drain.Err() != nil
 	r.noteLost()
 	r.mu.Unlock()
+	if s := r.status(); r.wasCut {
+		r.waiting, _ = s.Lag()
+	}
 	if r.spool != nil {
 		r.enter(Draining)
 		r.spool.finish()
@@ -132,10 +138,14 @@ func (r *route) run() {
 
 // open opens the stages, again and again while that fails for weather.
 func (r *route) open() (*wired, error) {
+	var last error // what it was waiting for
 	for attempt := 0; ; attempt++ {
 		w, err := r.wireOnce()
 		if err == nil {
 			return w, nil
+		}
+		if last != nil && r.opening.Err() != nil {
+			err = last // rather than that the attempt was interrupted
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.drain), closeTimeout)
 		err = errors.Join(err, closeAll(ctx, r.wiring.open))
@@ -146,6 +156,7 @@ func (r *route) open() (*wired, error) {
 		}
 		r.setReason(err)
 		r.log.Warn("cannot open, will try again", "error", err)
+		last = err
 		if stage.SystemClock.Sleep(r.opening, max(batching.Pause(attempt), stage.RetryAfter(err))) != nil {
 			return nil, err
 		}
@@ -218,7 +229,7 @@ func (r *route) close() {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.drain), closeTimeout)
 	defer cancel()
 	if r.cfg.Source == nil {
-		r.wiring.feeds[r.cfg.Name].end()
+		r.wiring.feeds[r.cfg.Name].end(chain.ErrReturned)
 	}
 	r.mu.Lock()
 	r.instance, r.reader = nil, nil // nobody asks a stage for its status any more
@@ -279,6 +290,10 @@ func (r *route) park(err error) {
 	first := r.state != Parked
 	r.state, r.reason = Parked, err
 	r.mu.Unlock()
+	if f := r.wiring.feeds[r.cfg.Name]; f != nil && r.cfg.Source == nil {
+		// Nothing will ever get through: those that feed it need a person too.
+		f.end(stage.Fatal(fmt.Errorf("route %s, which it feeds, is parked: %w", r.cfg.Name, err)))
+	}
 	if first {
 		r.log.Error("route parked: it needs attention and reads no more", "error", err)
 	}

@@ -70,9 +70,10 @@ type Subscriber struct {
 	active   []*lane // those with waiting events, longest waiting first
 	free     []*Live
 	inFlight int
-	waiting  int  // events in lanes
-	ready    int  // those of them in lanes that are not busy
-	draining bool // the reader has ended: do not linger
+	waiting  int   // events in lanes
+	ready    int   // those of them in lanes that are not busy
+	weight   int64 // bytes of the events in lanes
+	draining bool  // the reader has ended: do not linger
 }
 
 // New makes a Subscriber. When the drain context ends, what is not in flight
@@ -234,11 +235,16 @@ func (s *Subscriber) assemble() {
 // fill up while the others flow: its source bounds what it hands out of it.
 const maxWaiting = 100_000
 
+// maxWeight bounds their bytes, beyond what the next batches can hold.
+const maxWeight = 32 << 20
+
 // enough says that more events wait than the next batches can hold. Those of a
 // busy lane hardly count: nothing can be done with them now, and the other
 // lanes' come behind them.
 func (s *Subscriber) enough() bool {
-	return s.ready >= s.opts.Size*(s.opts.InFlight+1) || s.waiting >= max(maxWaiting, s.opts.Size*(s.opts.InFlight+1))
+	batches := s.opts.InFlight + 1
+	return s.ready >= s.opts.Size*batches || s.waiting >= max(maxWaiting, s.opts.Size*batches) ||
+		s.weight >= max(maxWeight, s.opts.Bytes*int64(batches))
 }
 
 // queue puts a parcel in its lane.
@@ -250,6 +256,7 @@ func (s *Subscriber) queue(p *parcel) {
 	}
 	ln.add(p)
 	s.waiting += len(p.Events)
+	s.weight += p.bytes
 	if !ln.busy {
 		s.ready += len(p.Events)
 	}
@@ -293,9 +300,10 @@ func (s *Subscriber) handOut() (next time.Time) {
 // cut makes a batch of the lane's oldest events and hands it out.
 func (s *Subscriber) cut(ln *lane) {
 	l := s.unused()
-	before := ln.events
+	before, bytes := ln.events, ln.bytes
 	l.fill(ln, s.opts.Size, s.opts.Bytes)
 	s.waiting -= before - ln.events
+	s.weight -= bytes - ln.bytes
 	s.ready -= before - ln.events
 	s.queued.Add(int64(ln.events - before))
 	if ln.name != "" {
@@ -346,5 +354,5 @@ func (s *Subscriber) giveBack() {
 		}
 		ln.events, ln.bytes = 0, 0
 	}
-	s.active, s.waiting, s.ready = s.active[:0], 0, 0
+	s.active, s.waiting, s.ready, s.weight = s.active[:0], 0, 0, 0
 }

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -32,12 +33,17 @@ func Transform(a stage.Applier, step int, next message.HandlerFunc) message.Hand
 		b := stage.BatchOf(msg)
 		pending := b.Pending(step)
 		if pending.Count(event.Open) > 0 {
-			err := halve(pending, func(part *event.Batch) error { return a.Apply(msg.Context(), part) })
+			err := halve(pending, func(part *event.Batch) error {
+				err := a.Apply(msg.Context(), part)
+				if err == nil {
+					part.Pass(step) // also when another part fails and the chain runs again
+				}
+				return err
+			})
 			if err != nil {
 				pending.FailOpen(err)
 				return nil, stage.Result(b, err)
 			}
-			pending.Pass(step)
 		}
 		if b.Count(event.Open) == 0 {
 			return nil, stage.Result(b, nil)
@@ -115,7 +121,12 @@ func Broadcast(branches []message.HandlerFunc) message.HandlerFunc {
 		done := make(chan struct{}, len(branches))
 		for i, view := range views {
 			go func() {
-				defer func() { done <- struct{}{} }()
+				defer func() {
+					if p := recover(); p != nil {
+						errs[i] = stage.Fatal(fmt.Errorf("branch %d panicked: %v\n%s", i+1, p, debug.Stack()))
+					}
+					done <- struct{}{}
+				}()
 				if view.Unsettled() > 0 {
 					_, errs[i] = branches[i](stage.Message(msg.Context(), view))
 				}

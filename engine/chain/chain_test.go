@@ -203,6 +203,30 @@ func TestFilteredAndBadEventsOfATransformDoNotReachTheSink(t *testing.T) {
 	}
 }
 
+func TestATransformIsNotAppliedAgainToTheHalfThatWentWell(t *testing.T) {
+	calls := 0
+	mark := applier(func(b *event.Batch) error {
+		calls++
+		switch {
+		case b.Count(event.Open) == 4:
+			return stage.Bad(errors.New("one of these"))
+		case calls == 3: // the second half, the first time
+			return errWeather
+		}
+		for _, e := range b.Open() {
+			e.Message += "+"
+		}
+		return nil
+	})
+	w := &writer{}
+	h := chain.Transform(mark, 1, chain.Sink(w))
+	b := batch("abcd")
+	_ = run(h, b)
+	if err := run(h, b); err != nil || w.given[0] != "a+b+c+d+" {
+		t.Errorf("%v, the sink was given %v", err, w.given)
+	}
+}
+
 func TestATransformInBadWeatherIsAppliedAgain(t *testing.T) {
 	calls := 0
 	a := applier(func(*event.Batch) error {

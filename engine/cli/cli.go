@@ -156,11 +156,14 @@ func report(stderr io.Writer, err error) int {
 	var code *codeError
 	var parked *engine.ParkedError
 	var cut *engine.NotDrainedError
+	var away *engine.NotStartedError
 	switch {
 	case errors.As(err, &code):
 		return code.code
 	case errors.As(err, &parked):
 		return ExitFailure
+	case errors.As(err, &away):
+		return ExitUnreachable
 	case errors.As(err, &cut):
 		return ExitNotDrained
 	default:

@@ -86,7 +86,7 @@ func writesStdout(p *config.Pipeline) bool {
 // second gives up draining.
 func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (release func()) {
 	signals := make(chan os.Signal, 2)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
 	var enough <-chan time.Time
 	if c.For > 0 {
 		enough = time.After(c.For)
