@@ -41,26 +41,26 @@ func TestARemovalThatFindsNoRoomUsesTheReserve(t *testing.T) {
 	}
 	defer w.close()
 	group := []*storing{{events: 1, blob: blobOf("", full(1))}}
-	if _, err := w.commit(group, nil); err != nil {
+	if err := w.commit(group, nil); err != nil {
 		t.Fatal(err)
 	}
 	// A trigger that fails while the space is held stands for a full disk.
 	if _, err := w.conn.ExecContext(t.Context(), "CREATE TRIGGER no BEFORE DELETE ON batches BEGIN SELECT RAISE(ABORT, 'no room'); END"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.commit(nil, []removal{{id: 1}}); err == nil || w.reserve.held {
+	if err := w.commit(nil, []removal{{id: 1}}); err == nil || w.reserve.held {
 		t.Errorf("%v, and the reserve is held: %v", err, w.reserve.held)
 	}
 	if _, err := w.conn.ExecContext(t.Context(), "DROP TRIGGER no"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.commit(nil, []removal{{id: 1}}); err != nil {
+	if err := w.commit(nil, []removal{{id: 1}}); err != nil {
 		t.Error(err)
 	}
 	if _, err := os.Stat(w.reserve.file); err == nil {
 		t.Error("the space was not given up")
 	}
-	if _, err := w.commit([]*storing{{events: 1, blob: blobOf("", full(2))}}, nil); err != nil || !w.reserve.held {
+	if err := w.commit([]*storing{{events: 1, blob: blobOf("", full(2))}}, nil); err != nil || !w.reserve.held {
 		t.Errorf("%v, and the reserve is held: %v", err, w.reserve.held)
 	}
 }

@@ -31,8 +31,9 @@ type Store struct {
 	lanes    map[string]*lane
 	batches  int64 // stored and not settled
 	events   int64
-	bytes    int64 // in the file, or on the way there
-	oldest   int64 // when the oldest batch of the file was stored; 0: none
+	bytes    int64     // in the file, or on the way there
+	oldest   time.Time // when the oldest batch was stored, at the time of looked
+	looked   time.Time
 	wanted   int64 // bytes of the last batch that found no room; 0: it did
 	away     bool  // the chain has not delivered since it last failed
 	backlog  bool  // it was said that there is something to drain, and not yet that it is done
@@ -78,7 +79,7 @@ func Open(ctx context.Context, file string, max int64, log *slog.Logger) (*Store
 		closing: make(chan struct{}), closed: make(chan struct{}),
 		lanes: make(map[string]*lane),
 	}
-	if s.read, err = openFile(file, "rw", 1); err != nil {
+	if s.read, err = openFile(file, "rw", 2); err != nil {
 		return nil, errors.Join(fmt.Errorf("spool %s: %w", file, err), w.close())
 	}
 	if err := s.load(ctx, w); err != nil {
@@ -113,8 +114,7 @@ func (s *Store) load(ctx context.Context, w *writer) error {
 		return err
 	}
 	s.backlog = s.batches > 0
-	s.oldest, err = w.oldest()
-	return err
+	return nil
 }
 
 // Close writes what is left to write and closes the file. Nothing may be
@@ -128,15 +128,35 @@ func (s *Store) Close() error {
 // File is the name of the file.
 func (s *Store) File() string { return s.file }
 
-// Status says what the spool holds now.
+// Status says what the spool holds now. Oldest may be a second behind.
 func (s *Store) Status() Status {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	st := Status{Batches: s.batches, Events: s.events, Bytes: s.bytes, Full: s.isFull(), Away: s.away}
-	if s.oldest != 0 && s.batches > 0 {
-		st.Oldest = time.Unix(0, s.oldest)
+	st := Status{Batches: s.batches, Events: s.events, Bytes: s.bytes, Oldest: s.oldest, Full: s.isFull(), Away: s.away}
+	look := time.Since(s.looked) >= time.Second
+	if look {
+		s.looked = time.Now()
+	}
+	s.mu.Unlock()
+	if look {
+		st.Oldest = s.findOldest(st.Oldest)
+	}
+	if st.Batches == 0 {
+		st.Oldest = time.Time{}
 	}
 	return st
+}
+
+// findOldest asks the file; while it does not answer, nothing is new.
+func (s *Store) findOldest(last time.Time) time.Time {
+	var at int64
+	err := s.read.QueryRowContext(context.Background(), "SELECT at FROM batches ORDER BY id LIMIT 1").Scan(&at)
+	if err != nil {
+		return last
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.oldest = time.Unix(0, at)
+	return s.oldest
 }
 
 // put stores a batch and returns when it is on the disk. ErrFull: there is no
@@ -223,8 +243,8 @@ func (s *Store) tell() {
 }
 
 // wrote notes what a commit has done. Called by the writer, before those that
-// wait for the commit go on.
-func (s *Store) wrote(added []*storing, removals []removal, oldest int64) {
+// wait for the commit go on. It says whether nothing is in the file any more.
+func (s *Store) wrote(added []*storing, removals []removal) (empty bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, st := range added {
@@ -243,9 +263,9 @@ func (s *Store) wrote(added []*storing, removals []removal, oldest int64) {
 		s.bytes -= r.bytes - int64(len(r.rest))
 		s.comeBack(r)
 	}
-	s.oldest = oldest
 	s.commits++
 	s.tell()
+	return s.batches == 0 && len(s.removals) == 0
 }
 
 // notWrote gives the room of batches back that could not be stored.

@@ -90,16 +90,18 @@ func (s *Store) gather(first *storing) []*storing {
 // commit writes a group and answers it. It returns the removals that could not
 // be written.
 func (s *Store) commit(w *writer, group []*storing, removals []removal) (left []removal) {
-	oldest, err := w.commit(group, removals)
+	err := w.commit(group, removals)
 	if err != nil && len(removals) > 0 && len(group) > 0 {
 		// A full disk may have room for the removals alone, and then for more.
 		left = s.commit(w, nil, removals)
 		return append(left, s.commit(w, group, nil)...)
 	}
 	if err == nil {
-		s.wrote(group, removals, oldest)
+		empty := s.wrote(group, removals)
 		answer(group, nil)
-		w.shrink()
+		if empty {
+			w.shrink()
+		}
 		return nil
 	}
 	s.notWrote(group)
@@ -124,10 +126,7 @@ type writer struct {
 	insert *sql.Stmt
 	update *sql.Stmt
 	remove *sql.Stmt
-	first  *sql.Stmt
 	lastID int64
-
-	oldestID, oldestAt int64
 
 	reserve *reserve
 }
@@ -168,7 +167,6 @@ func (w *writer) prepare(ctx context.Context) (err error) {
 		{&w.insert, "INSERT INTO batches (id, lane, events, at, data) VALUES (?, ?, ?, ?, ?)"},
 		{&w.update, "UPDATE batches SET events = ?, data = ? WHERE id = ?"},
 		{&w.remove, "DELETE FROM batches WHERE id = ?"},
-		{&w.first, "SELECT id, at FROM batches ORDER BY id LIMIT 1"},
 	} {
 		if *p.stmt, err = w.conn.PrepareContext(ctx, p.query); err != nil {
 			return err
@@ -177,30 +175,30 @@ func (w *writer) prepare(ctx context.Context) (err error) {
 	return nil
 }
 
-// commit writes all or nothing, and says when the oldest batch that is left
-// was stored. Removals alone may use the reserve.
-func (w *writer) commit(group []*storing, removals []removal) (oldest int64, err error) {
+// commit writes all or nothing. Removals alone may use the reserve.
+func (w *writer) commit(group []*storing, removals []removal) error {
 	if len(group) > 0 {
 		if err := w.reserve.take(); err != nil {
-			return 0, err
+			return err
 		}
 		return w.write(group, removals)
 	}
-	oldest, err = w.write(nil, removals)
+	err := w.write(nil, removals)
 	if err != nil && w.reserve.held {
 		if err := w.reserve.give(); err != nil {
-			return 0, err
+			return err
 		}
 		_ = w.checkpoint() // as far as it gets: what it frees is for the removals
 		return w.write(nil, removals)
 	}
-	return oldest, err
+	return err
 }
 
-func (w *writer) write(group []*storing, removals []removal) (oldest int64, err error) {
+func (w *writer) write(group []*storing, removals []removal) error {
 	ctx := context.Background()
-	if _, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE"); err != nil {
-		return 0, err
+	_, err := w.conn.ExecContext(ctx, "BEGIN IMMEDIATE")
+	if err != nil {
+		return err
 	}
 	if err = w.fill(ctx, group, removals); err == nil {
 		_, err = w.conn.ExecContext(ctx, "COMMIT")
@@ -208,13 +206,8 @@ func (w *writer) write(group []*storing, removals []removal) (oldest int64, err 
 	if err != nil {
 		// SQLite may have rolled back already, which it says by an error.
 		_, _ = w.conn.ExecContext(ctx, "ROLLBACK")
-		return 0, err
 	}
-	oldest, err = w.oldest()
-	if err != nil {
-		oldest = w.oldestAt // it is stored; an age that is not new is no reason to fail
-	}
-	return oldest, nil
+	return err
 }
 
 func (w *writer) fill(ctx context.Context, group []*storing, removals []removal) error {
@@ -236,24 +229,8 @@ func (w *writer) fill(ctx context.Context, group []*storing, removals []removal)
 		if err != nil {
 			return err
 		}
-		if r.id == w.oldestID {
-			w.oldestID = 0
-		}
 	}
 	return nil
-}
-
-// oldest is when the first batch in the file was stored; 0: there is none.
-func (w *writer) oldest() (int64, error) {
-	if w.oldestID != 0 {
-		return w.oldestAt, nil
-	}
-	w.oldestAt = 0
-	err := w.first.QueryRowContext(context.Background()).Scan(&w.oldestID, &w.oldestAt)
-	if errors.Is(err, sql.ErrNoRows) {
-		return 0, nil
-	}
-	return w.oldestAt, err
 }
 
 // shrinkAt is how many bytes of a file may be unused before they are given
@@ -263,9 +240,6 @@ const shrinkAt = 64 << 20
 // shrink gives the disk back what a spool took that is empty now. It is only
 // housekeeping: an error shows itself at the next commit.
 func (w *writer) shrink() {
-	if w.oldestID != 0 {
-		return
-	}
 	ctx := context.Background()
 	var unused int64
 	err := w.conn.QueryRowContext(ctx, "SELECT freelist_count * page_size FROM pragma_freelist_count, pragma_page_size").Scan(&unused)
@@ -284,7 +258,7 @@ func (w *writer) checkpoint() error {
 
 func (w *writer) close() error {
 	var errs []error
-	for _, s := range []*sql.Stmt{w.insert, w.update, w.remove, w.first} {
+	for _, s := range []*sql.Stmt{w.insert, w.update, w.remove} {
 		if s != nil {
 			errs = append(errs, s.Close())
 		}
