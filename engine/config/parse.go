@@ -119,6 +119,10 @@ func (p *parser) failed(err error, data []byte) {
 		p.report.add(p.at(1, 1), "", "is not readable YAML: %v", err)
 		return
 	}
+	if column := tabIn(data, le.Mark.Line); column > 0 {
+		p.report.add(p.at(le.Mark.Line, column), "", "is not readable YAML: a tab; YAML is indented with spaces")
+		return
+	}
 	text := le.Message
 	if le.ContextMsg != "" {
 		text += " (" + le.ContextMsg + ")"
@@ -129,12 +133,34 @@ func (p *parser) failed(err error, data []byte) {
 	p.report.add(p.at(le.Mark.Line, le.Mark.Column), "", "is not readable YAML: %s", text)
 }
 
+// tabIn is the column of a tab in the indentation of a line; 0: none.
+func tabIn(data []byte, line int) (column int) {
+	for i, c := range nth(data, line) {
+		switch c {
+		case '\t':
+			return i + 1
+		case ' ':
+		default:
+			return 0
+		}
+	}
+	return 0
+}
+
+// nth is a line of a text, counted from 1; empty when there is none.
+func nth(data []byte, line int) []byte {
+	lines := bytes.Split(data, []byte("\n"))
+	if line < 1 || line > len(lines) {
+		return nil
+	}
+	return lines[line-1]
+}
+
 // variableIn says whether a line uses a variable, the usual reason for broken
 // flow YAML here.
 func variableIn(data []byte, line int) bool {
-	lines := bytes.Split(data, []byte("\n"))
-	return line >= 1 && line <= len(lines) && bytes.Contains(lines[line-1], []byte("${")) &&
-		bytes.ContainsAny(lines[line-1], "{[")
+	text := nth(data, line)
+	return bytes.Contains(text, []byte("${")) && bytes.ContainsAny(text, "{[")
 }
 
 // badByte finds the first byte that is no text, since the library does not
