@@ -270,7 +270,11 @@ func (r *route) finish() {
 		if err == nil || r.drain.Err() != nil {
 			return
 		}
-		r.log.Warn("cannot find the end of the source, will try again", "error", err)
+		level := slog.LevelDebug // a topic that was just made needs a moment
+		if attempt >= 5 {
+			level = slog.LevelWarn
+		}
+		r.log.Log(r.drain, level, "cannot find the end of the source, will try again", "error", err)
 		if stage.SystemClock.Sleep(r.drain, batching.Pause(attempt)) != nil {
 			return
 		}

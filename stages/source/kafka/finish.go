@@ -1,9 +1,11 @@
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -22,6 +24,15 @@ func (r *reader) Finish(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("topic %q: asking for its end: %w", r.cfg.Topic, err)
 	}
+	for {
+		err := r.givenOut(ctx, targets)
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, errNotGivenOut) || r.clock.Sleep(ctx, 50*time.Millisecond) != nil {
+			return fmt.Errorf("topic %q, group %q: %w", r.cfg.Topic, r.cfg.Group, err)
+		}
+	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.finishing, r.targets = true, targets
@@ -36,6 +47,13 @@ func (r *reader) Finish(ctx context.Context) error {
 
 // ends of the partitions that hold something; none when there is no topic.
 func (r *reader) ends(ctx context.Context) (map[int32]int64, error) {
+	partitions, err := r.partitions(ctx)
+	if errors.Is(err, kerr.UnknownTopicOrPartition) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
 	ends, err := r.admin.ListCommittedOffsets(ctx, r.cfg.Topic)
 	if err != nil {
 		return nil, err
@@ -45,18 +63,62 @@ func (r *reader) ends(ctx context.Context) (map[int32]int64, error) {
 		return nil, err
 	}
 	targets := make(map[int32]int64)
-	for number, end := range ends[r.cfg.Topic] {
-		if errors.Is(end.Err, kerr.UnknownTopicOrPartition) {
-			continue
-		}
-		if end.Err != nil {
-			return nil, fmt.Errorf("partition %d: %w", number, end.Err)
+	for number := range int32(partitions) {
+		end, ok := ends[r.cfg.Topic][number]
+		if !ok || end.Err != nil {
+			// What the client remembers of the topic may be older than its
+			// partitions: leaving one out here would skip its events.
+			r.client.ForceMetadataRefresh()
+			return nil, fmt.Errorf("partition %d: %w", number, cmp.Or(end.Err, error(kerr.UnknownTopicOrPartition)))
 		}
 		if end.Offset > listed(starts, r.cfg.Topic, number) {
 			targets[number] = end.Offset
 		}
 	}
 	return targets, nil
+}
+
+// partitions asks the brokers, not the client's memory, how many partitions
+// the topic has.
+func (r *reader) partitions(ctx context.Context) (int, error) {
+	req := kmsg.NewPtrMetadataRequest()
+	req.Topics = append(req.Topics, kmsg.NewMetadataRequestTopic())
+	req.Topics[0].Topic = &r.cfg.Topic
+	resp, err := req.RequestWith(ctx, r.client)
+	if err != nil {
+		return 0, err
+	}
+	if len(resp.Topics) != 1 {
+		return 0, kerr.UnknownTopicOrPartition
+	}
+	return len(resp.Topics[0].Partitions), kerr.ErrorForCode(resp.Topics[0].ErrorCode)
+}
+
+var errNotGivenOut = errors.New("the group has not given out all partitions yet")
+
+// givenOut makes sure that somebody reads what Finish waits for. A member that
+// joined before the topic was made has been given nothing, and gets its
+// partitions in a moment; one that has nothing since others read it all is at
+// its end.
+func (r *reader) givenOut(ctx context.Context, targets map[int32]int64) error {
+	r.mu.Lock()
+	has := len(r.order) > 0
+	r.mu.Unlock()
+	if has || len(targets) == 0 {
+		return nil
+	}
+	groups, err := r.admin.DescribeGroups(ctx, r.cfg.Group)
+	if err != nil {
+		return err
+	}
+	assigned := groups.AssignedPartitions()
+	for number := range targets {
+		if !assigned.Lookup(r.cfg.Topic, number) {
+			r.client.ForceMetadataRefresh()
+			return errNotGivenOut
+		}
+	}
+	return nil
 }
 
 // finished reports whether Read is at the end. A member that is not in the
