@@ -132,7 +132,8 @@ func (b *builder) resources(n *node) {
 	for _, e := range n.entries {
 		path := join("resources", e.key)
 		e.value = body(e.value)
-		if b.goodKey(e, path) && b.isMap(e.value, path, "settings") {
+		b.checkKey(e, path)
+		if b.isMap(e.value, path, "settings") {
 			if k, ok := b.kind(e, path); ok {
 				good, b.kinds = append(good, e), append(b.kinds, k)
 			}
@@ -167,12 +168,12 @@ func (b *builder) resource(e entry, k resourceKind) {
 	}
 }
 
-func (b *builder) goodKey(e entry, path string) bool {
-	if namePattern.MatchString(e.key) {
-		return true
+// checkKey looks at a name that the file gives. What has a bad one is looked
+// into all the same.
+func (b *builder) checkKey(e entry, path string) {
+	if !namePattern.MatchString(e.key) {
+		b.report.add(e.pos, path, nameRule, e.key)
 	}
-	b.report.add(e.pos, path, nameRule, e.key)
-	return false
 }
 
 func (b *builder) routes(n, root *node, start Pos) {
@@ -184,11 +185,9 @@ func (b *builder) routes(n, root *node, start Pos) {
 		return
 	}
 	for _, e := range n.entries {
-		if b.goodKey(e, join("routes", e.key)) {
-			b.out.Routes = append(b.out.Routes, b.route(e))
-		}
+		b.checkKey(e, join("routes", e.key))
+		b.out.Routes = append(b.out.Routes, b.route(e))
 	}
-	b.guess = b.guess || len(b.out.Routes) < len(n.entries)
 	b.checkGraph()
 }
 
@@ -326,9 +325,8 @@ func (b *builder) branches(e entry, path string, branch func(entry, string)) {
 		b.report.add(e.pos, path, "needs at least one branch")
 	default:
 		for _, e := range n.entries {
-			if b.goodKey(e, join(path, e.key)) {
-				branch(e, join(path, e.key))
-			}
+			b.checkKey(e, join(path, e.key))
+			branch(e, join(path, e.key))
 		}
 	}
 }

@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"strconv"
 )
 
 // The shapers rewrite one layer so that everything a later layer may want to
@@ -93,8 +94,8 @@ func shapeChain(r *report, n *node, path string) *node {
 	out := emptyAt(n.pos)
 	for _, item := range n.items {
 		e, named, ok := stageEntry(r, item, path)
-		if ok && isFree(r, out, e, named, path) {
-			out.entries = append(out.entries, e)
+		if ok {
+			out.entries = append(out.entries, told(r, out, e, named, path))
 		}
 	}
 	return out
@@ -131,18 +132,38 @@ func goodName(r *report, name *entry, path string) bool {
 	return true
 }
 
-// isFree says whether a name is not taken yet in its list.
-func isFree(r *report, taken *node, e entry, named bool, path string) bool {
+// told is an entry with a name that is not taken yet in its list. That two have
+// the same one is reported, and the second becomes "stdout_2", so that what is
+// wrong inside of it is found too.
+func told(r *report, taken *node, e entry, named bool, path string) entry {
 	first := taken.get(e.key)
 	if first == nil {
-		return true
+		return e
+	}
+	nth, free := 2, ""
+	for free = e.key + "_2"; taken.get(free) != nil; free = e.key + "_" + strconv.Itoa(nth) {
+		nth++
 	}
 	if !named {
-		r.add(e.pos, join(path, e.key), "is the second %s here, the first is at line %d; add `name:` beside it to tell them apart", e.key, first.pos.Line)
+		r.add(e.pos, join(path, e.key), "is the %s %s here, the first is at line %d; add `name:` beside it to tell them apart", ordinal(nth), e.key, first.pos.Line)
 	} else {
 		r.add(e.pos, join(path, e.key), "the name %q is taken at line %d", e.key, first.pos.Line)
 	}
-	return false
+	e.key = free
+	return e
+}
+
+// ordinal writes "second"; from ten on, numbers.
+func ordinal(n int) string {
+	words := [...]string{2: "second", 3: "third", 4: "fourth", 5: "fifth", 6: "sixth", 7: "seventh", 8: "eighth", 9: "ninth"}
+	if n < len(words) {
+		return words[n]
+	}
+	suffix := "th"
+	if tens := n / 10 % 10; tens != 1 && n%10 >= 1 && n%10 <= 3 {
+		suffix = [...]string{1: "st", 2: "nd", 3: "rd"}[n%10]
+	}
+	return strconv.Itoa(n) + suffix
 }
 
 // shapeBranches makes a map of a list of branches.
@@ -159,8 +180,8 @@ func shapeBranches(r *report, n *node, path string) *node {
 	out := emptyAt(n.pos)
 	for _, item := range n.items {
 		e, named, ok := branchEntry(r, item, path)
-		if ok && isFree(r, out, e, named, path) {
-			out.entries = append(out.entries, e)
+		if ok {
+			out.entries = append(out.entries, told(r, out, e, named, path))
 		}
 	}
 	return out
