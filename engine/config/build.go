@@ -6,59 +6,9 @@ import (
 	"reflect"
 	"regexp"
 	"strings"
-	"time"
 
-	"millrace/engine/expression"
 	"millrace/engine/stage"
 )
-
-// pipelineConfig are the keys of a pipeline file.
-type pipelineConfig struct {
-	Pipeline     string         `yaml:"pipeline"`
-	Listen       string         `yaml:"listen"`
-	State        string         `yaml:"state"`
-	Token        stage.Secret   `yaml:"token"`
-	DrainTimeout stage.Duration `yaml:"drain_timeout"`
-	Resources    *node          `yaml:"resources"`
-	Routes       *node          `yaml:"routes"`
-}
-
-// routeConfig are the keys of a route.
-type routeConfig struct {
-	Source     *node       `yaml:"source"`
-	Batch      batchConfig `yaml:"batch"`
-	Middleware *node       `yaml:"middleware"`
-	Sink       *node       `yaml:"sink"`
-	Spool      *node       `yaml:"spool"`
-}
-
-type batchConfig struct {
-	Size     int            `yaml:"size"`
-	Linger   stage.Duration `yaml:"linger"`
-	Bytes    stage.Size     `yaml:"bytes"`
-	MaxEvent stage.Size     `yaml:"max_event"`
-	InFlight int            `yaml:"in_flight"`
-}
-
-// branchConfig are the keys of a branch of a broadcast.
-type branchConfig struct {
-	Middleware *node `yaml:"middleware"`
-	Sink       *node `yaml:"sink"`
-}
-
-// caseConfig are the keys of a branch of a switch.
-type caseConfig struct {
-	When         expression.Condition `yaml:"when"`
-	branchConfig `yaml:",inline"`
-}
-
-const (
-	defaultListen = "127.0.0.1:8080"
-	defaultDrain  = 30 * time.Second
-)
-
-// defaultBatch suits throughput at a latency nobody sees.
-var defaultBatch = batchConfig{Size: 500, Linger: stage.Duration(5 * time.Millisecond), Bytes: 1 << 20, MaxEvent: 1 << 20, InFlight: 4}
 
 // builder makes the Pipeline out of the merged tree.
 type builder struct {
@@ -82,7 +32,7 @@ func (b *builder) decode(into any, n *node, path string, pos Pos) *decoder {
 }
 
 func (b *builder) pipeline(root *node) *Pipeline {
-	c := pipelineConfig{Listen: defaultListen, DrainTimeout: stage.Duration(defaultDrain)}
+	c := defaultPipeline
 	start := Pos{File: b.file, Line: 1, Column: 1}
 	d := b.decode(&c, root, "", start)
 	b.name(c, d, root, start)
@@ -193,7 +143,7 @@ func (b *builder) routes(n, root *node, start Pos) {
 
 func (b *builder) route(e entry) Route {
 	path := join("routes", e.key)
-	c := routeConfig{Batch: defaultBatch}
+	c := defaultRoute
 	d := b.decode(&c, e.value, path, e.pos)
 	b.checkBatch(c.Batch, d, e)
 	r := Route{Name: e.key, Pos: e.pos, Batch: Batch{

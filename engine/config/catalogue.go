@@ -10,7 +10,7 @@ import (
 )
 
 // sinkWords are what the engine itself offers below `sink:`.
-var sinkWords = []string{"route", "broadcast", "switch"}
+var sinkWords = keysOf[sinkKeys]()
 
 // lookup finds a stage for a place in the file.
 func (b *builder) lookup(name, noun string, pos Pos, path string, kinds ...stage.Kind) (stage.Stage, bool) {

@@ -11,6 +11,7 @@ type Field struct {
 	Type     reflect.Type
 	Index    []int  // for reflect.Value.FieldByIndex
 	Resource string // the tag `resource:"…"` of a stage.Ref
+	Form     string // the tag `form:"…"`: what to write, where the type does not say it
 	// Owner is the struct that declares the field, and GoName its name there:
 	// an inline struct declares fields for the one around it.
 	Owner  reflect.Type
@@ -34,7 +35,8 @@ func Fields(t reflect.Type) []Field {
 			}
 		case name != "":
 			fields = append(fields, Field{
-				Name: name, Type: f.Type, Index: []int{i}, Resource: f.Tag.Get("resource"), Owner: t, GoName: f.Name,
+				Name: name, Type: f.Type, Index: []int{i}, Resource: f.Tag.Get("resource"),
+				Form: f.Tag.Get("form"), Owner: t, GoName: f.Name,
 			})
 		}
 	}

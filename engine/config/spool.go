@@ -35,16 +35,6 @@ type Spool struct {
 	Pos       Pos
 }
 
-// spoolConfig are the keys of `spool:` in a route.
-type spoolConfig struct {
-	When      string     `yaml:"when"`
-	Max       stage.Size `yaml:"max"`
-	Full      string     `yaml:"full"`
-	DrainRate stage.Rate `yaml:"drain_rate"`
-}
-
-var defaultSpool = spoolConfig{When: string(SpoolOpen), Max: 2 << 30, Full: string(FullBlock)}
-
 // spool makes the spool of a route; nil if it has none.
 func (b *builder) spool(n *node, path string, at Pos, batch batchConfig) *Spool {
 	if n == nil {

@@ -2,10 +2,12 @@
 // defaults by reflection, and the sentences from the comments of the Go files
 // that the stage embeds. Help texts, the table of stages and the schema of
 // pipeline files all come from here, so they cannot say anything else than the
-// code; a plugin documents itself the same way.
+// code; a plugin documents itself the same way, and so do the keys of the
+// pipeline file that belong to no stage.
 package docs
 
 import (
+	"cmp"
 	"go/ast"
 	"go/doc"
 	"go/parser"
@@ -61,6 +63,14 @@ func Of(s stage.Stage) Doc {
 	}
 	d.Fields = fields(s, src)
 	return d
+}
+
+// OfSection lists the keys of a part of the pipeline file itself.
+func OfSection(s config.Section) []Field {
+	cfg := reflect.ValueOf(s.Config)
+	w := walker{source: read(s.Files), home: cfg.Type().PkgPath()}
+	w.structure(cfg, "")
+	return w.fields
 }
 
 // fields lists the keys of a stage's Config; none for a stage whose New is not
@@ -185,7 +195,7 @@ func (w *walker) structure(v reflect.Value, key string) {
 		if key != "" {
 			below = key + "." + f.Name
 		}
-		field := Field{Key: below, Type: typeName(f.Type, f.Resource)}
+		field := Field{Key: below, Type: cmp.Or(f.Form, typeName(f.Type, f.Resource))}
 		if !w.entry {
 			field.Default = defaultOf(at)
 		}
