@@ -8,6 +8,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"millrace/engine/config"
 	"millrace/engine/config/docs"
 	"millrace/engine/stage"
 )
@@ -37,10 +38,11 @@ func (c *listCommand) Run(p *program) error {
 }
 
 type helpCommand struct {
-	Stage string `arg:"" optional:"" help:"The stage's name, or kind/name where a name is used twice (sink/kafka)."`
+	Stage string `arg:"" optional:"" help:"The stage's name, or kind/name where a name is used twice (sink/kafka); or a part of the pipeline file: pipeline, route, sink, spool, …"`
 }
 
-// Run explains the stages of that name, or a command.
+// Run explains the stages of that name, a part of the pipeline file, or a
+// command.
 func (c *helpCommand) Run(p *program) error {
 	kind, name, ok := strings.Cut(c.Stage, "/")
 	if !ok {
@@ -56,8 +58,15 @@ func (c *helpCommand) Run(p *program) error {
 			explainStage(p.out, s)
 		}
 	}
+	sections := config.Sections(c.Stage)
 	switch {
 	case found > 0:
+		return nil
+	case len(sections) > 0:
+		explainSections(p.out, sections)
+		if p.isCommand(c.Stage) {
+			fmt.Fprintf(p.out, "\nThe command: engine %s --help\n", c.Stage)
+		}
 		return nil
 	case c.Stage == "":
 		p.again("--help")
@@ -66,18 +75,25 @@ func (c *helpCommand) Run(p *program) error {
 		p.again(c.Stage, "--help")
 		return nil
 	}
-	return &codeError{ExitUsage, fmt.Errorf("there is no stage %q%s; `engine list` shows all stages", c.Stage, p.near(name))}
+	return &codeError{ExitUsage, fmt.Errorf("there is no stage %q%s; `engine list` shows all stages, and the keys of the file itself are in `engine help` %s",
+		c.Stage, p.near(name), topicsLine())}
 }
 
 // near ends a sentence about an unknown stage with those of similar names.
 func (p *program) near(name string) string {
 	var names []string
 	seen := make(map[string]bool)
-	for _, s := range p.catalogue {
-		if !seen[s.Name] && similar(name, s.Name) {
-			names = append(names, s.Name)
+	consider := func(known string) {
+		if !seen[known] && similar(name, known) {
+			names = append(names, known)
 		}
-		seen[s.Name] = true
+		seen[known] = true
+	}
+	for _, s := range p.catalogue {
+		consider(s.Name)
+	}
+	for _, topic := range config.Topics() {
+		consider(topic)
 	}
 	if len(names) == 0 {
 		return ""
@@ -111,12 +127,7 @@ func explainStage(out io.Writer, s stage.Stage) {
 	if len(doc.Fields) > 0 {
 		fmt.Fprintln(out, "\nKeys")
 	}
-	for _, f := range doc.Fields {
-		fmt.Fprintln(out, wrap("  ", f.Key+" ("+f.Type+defaultOf(f)+")", width))
-		if f.Comment != "" {
-			fmt.Fprintln(out, prose(f.Comment, "      ", width))
-		}
-	}
+	explainFields(out, doc.Fields, width)
 	if doc.Example != "" {
 		fmt.Fprintf(out, "\nExample\n%s\n", indent(doc.Example))
 	}

@@ -49,8 +49,8 @@ type routeConfig struct {
 	Middleware *node `yaml:"middleware" form:"list of stages"`
 	// Sink is where its events go: a stage, another route, or several branches. Required.
 	Sink *node `yaml:"sink" form:"one stage, or route, broadcast, switch"`
-	// Spool puts events aside on disk, for what the sink cannot take now. Without it, they wait
-	// and the source with them.
+	// Spool is a store on disk for what the sink cannot take now. Without it, events wait and the
+	// source with them.
 	Spool *node `yaml:"spool" form:"map"`
 }
 
@@ -79,24 +79,24 @@ type spoolConfig struct {
 	// wait, reject tells the source no, shed drops and counts them.
 	Full string `yaml:"full"`
 	// DrainRate is how fast events leave it. Without it, as fast as the sink goes.
-	DrainRate stage.Rate `yaml:"drain_rate"`
+	DrainRate *stage.Rate `yaml:"drain_rate"`
 }
 
 // entryKeys stand beside the stage in an entry of `middleware:`, or in a
 // branch of a list.
 type entryKeys struct {
-	// Name tells it from others, in --set and in metrics. Without it, the name is that of the
+	// Name is what tells it from others, in --set and in metrics. Without it, the name is that of the
 	// stage, or in a branch that of the sink's stage or of the route it feeds.
 	Name string `yaml:"name"`
 }
 
 // sinkKeys are what may stand below `sink:` in place of a stage.
 type sinkKeys struct {
-	// Route feeds another route of the file, which then has no source of its own.
+	// Route is another route of the file that is fed, and has no source of its own.
 	Route string `yaml:"route" form:"name of a route"`
-	// Broadcast gives every event to each of its branches.
+	// Broadcast are branches that all get every event.
 	Broadcast *node `yaml:"broadcast" form:"list of branches"`
-	// Switch gives every event to the first of its branches whose condition matches. An event
+	// Switch are branches, of which the first whose condition matches gets the event. An event
 	// that matches none is filtered.
 	Switch *node `yaml:"switch" form:"list of branches"`
 }

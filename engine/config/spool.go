@@ -58,10 +58,13 @@ func (b *builder) spool(n *node, path string, at Pos, batch batchConfig) *Spool 
 	if c.Max < batch.Bytes {
 		problem("max", "must be at least batch.bytes (%s), so that it holds one batch, got %s", batch.Bytes, c.Max)
 	}
-	if n.get("drain_rate") != nil && c.DrainRate <= 0 {
-		problem("drain_rate", "must be above 0, got %s; leave the key out for as fast as the sink goes", c.DrainRate)
+	s := &Spool{When: SpoolWhen(c.When), Max: c.Max, Full: SpoolFull(c.Full), Pos: at}
+	if c.DrainRate != nil {
+		if s.DrainRate = *c.DrainRate; s.DrainRate <= 0 {
+			problem("drain_rate", "must be above 0, got %s; leave the key out for as fast as the sink goes", s.DrainRate)
+		}
 	}
-	return &Spool{When: SpoolWhen(c.When), Max: c.Max, Full: SpoolFull(c.Full), DrainRate: c.DrainRate, Pos: at}
+	return s
 }
 
 // checkSpool warns of a spool that has nothing to do: a route that feeds
