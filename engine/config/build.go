@@ -144,6 +144,7 @@ func (b *builder) routes(n, root *node, start Pos) {
 func (b *builder) route(e entry) Route {
 	path := join("routes", e.key)
 	c := defaultRoute
+	misplaced := b.misplaced(e.value, path)
 	d := b.decode(&c, e.value, path, e.pos)
 	b.checkBatch(c.Batch, d, e)
 	r := Route{Name: e.key, Pos: e.pos, Batch: Batch{
@@ -154,8 +155,8 @@ func (b *builder) route(e entry) Route {
 		r.Source = b.source(c.Source, join(path, "source"))
 	}
 	r.Middleware = b.chain(c.Middleware, join(path, "middleware"), "")
-	if len(d.bad) > 0 && c.Sink == nil {
-		b.guess = true // `snik:` has been reported
+	if (misplaced || len(d.bad) > 0) && c.Sink == nil {
+		b.guess = true // `snik:` or `switch:` has been reported
 	} else {
 		r.Sink = b.sink(c.Sink, join(path, "sink"), e.value.find("sink", e.pos), "")
 	}
@@ -163,6 +164,19 @@ func (b *builder) route(e entry) Route {
 	r.Spool = b.spool(c.Spool, join(path, "spool"), e.value.find("spool", e.pos), c.Batch)
 	b.checkSpool(&r, path)
 	return r
+}
+
+// misplaced takes out of a route or a branch what belongs below its `sink:`.
+func (b *builder) misplaced(n *node, path string) (found bool) {
+	forms := map[string]string{"route": "other", "broadcast": "[{sink: …}, …]", "switch": "[{when: …, sink: …}, …]"}
+	for _, word := range sinkWords {
+		if n.get(word) == nil {
+			continue
+		}
+		found = true
+		b.report.add(n.remove(word).pos, join(path, word), "belongs below `sink:`, as sink: {%s: %s}; see `engine help sink`", word, forms[word])
+	}
+	return found
 }
 
 func (b *builder) source(n *node, path string) *Step {
@@ -288,7 +302,8 @@ func (b *builder) broadcast(e entry, path, outer string) Branch {
 			b.report.add(when.pos, path+".when", "only the cases of a `switch:` have conditions; a broadcast gives every event to each branch")
 		}
 	}
-	if d := b.decode(&c, e.value, path, e.pos); len(d.bad) > 0 && c.Sink == nil {
+	misplaced := b.misplaced(e.value, path)
+	if d := b.decode(&c, e.value, path, e.pos); (misplaced || len(d.bad) > 0) && c.Sink == nil {
 		b.guess = true
 		return Branch{}
 	}
@@ -297,7 +312,8 @@ func (b *builder) broadcast(e entry, path, outer string) Branch {
 
 func (b *builder) switchCase(e entry, path, outer string) Case {
 	var c caseConfig
-	if d := b.decode(&c, e.value, path, e.pos); len(d.bad) > 0 && c.Sink == nil {
+	misplaced := b.misplaced(e.value, path)
+	if d := b.decode(&c, e.value, path, e.pos); (misplaced || len(d.bad) > 0) && c.Sink == nil {
 		b.guess = true
 		return Case{}
 	}

@@ -2,6 +2,7 @@ package config
 
 import (
 	"regexp"
+	"slices"
 	"strconv"
 )
 
@@ -221,7 +222,7 @@ func branchName(r *report, branch *node, path string) (string, bool) {
 	sink := branch.get("sink")
 	switch {
 	case sink == nil:
-		r.add(branch.pos, path, "a branch needs `sink:`")
+		r.add(branch.pos, path, "a branch needs `sink:`%s", below(branch))
 		return "", false
 	case sink.value.kind == scalar && sink.value.tag == stringTag:
 		return sink.value.text, true
@@ -234,4 +235,16 @@ func branchName(r *report, branch *node, path string) (string, bool) {
 		return only.value.text, true
 	}
 	return only.key, true
+}
+
+// below says of a branch without `sink:` what is likely meant to be there: in
+// `{when: …, kafka: {…}}`, kafka.
+func below(branch *node) string {
+	known := keysOf[branchKeys]()
+	for _, e := range branch.entries {
+		if !slices.Contains(known, e.key) && nearest(e.key, known) == "" {
+			return ", with " + e.key + " below it: sink: {" + e.key + ": …}"
+		}
+	}
+	return ""
 }
