@@ -2,10 +2,8 @@ package cli
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -29,11 +27,16 @@ type runCommand struct {
 }
 
 // Run runs a pipeline.
-func (c *runCommand) Run(p *program) error {
+func (c *runCommand) Run(p *program) (err error) {
 	pipeline, err := c.load(p)
 	if err != nil {
 		return err
 	}
+	report, err := openReport(c.Report, p.out)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, report.close()) }()
 	screen := newScreen(p.err)
 	log := newLogger(screen, c.LogLevel)
 	listener, err := listen(pipeline.Listen)
@@ -63,11 +66,8 @@ func (c *runCommand) Run(p *program) error {
 	if serr := server.Close(); serr != nil {
 		log.Warn("closing the HTTP server", "error", serr)
 	}
-	return errors.Join(err, c.account(p, e, shared || c.Report == stdout))
+	return errors.Join(err, c.account(p, e, report, shared || c.Report == stdout))
 }
-
-// stdout is the standard output as a name for --report.
-const stdout = "-"
 
 // writesStdout says whether a stage of the pipeline writes events to the
 // standard output, which are then for the next program of a pipe.
@@ -124,17 +124,14 @@ func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (re
 
 // account prints the books and writes the report. The books leave the standard
 // output alone when data goes there.
-func (c *runCommand) account(p *program, e *engine.Engine, data bool) error {
+func (c *runCommand) account(p *program, e *engine.Engine, file *reportFile, data bool) error {
 	r := e.Report()
 	out := p.out
 	if data {
 		out = p.err
 	}
 	printBooks(out, e.Status(), r)
-	var errs []error
-	if c.Report != "" {
-		errs = append(errs, writeReport(c.Report, p.out, r))
-	}
+	errs := []error{file.write(r)}
 	if c.Verify {
 		errs = append(errs, verify(e.Status()))
 	}
@@ -154,23 +151,6 @@ func verify(routes []engine.RouteStatus) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-func writeReport(name string, out io.Writer, r engine.Report) error {
-	text, err := json.MarshalIndent(r, "", "  ")
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	text = append(text, '\n')
-	if name == stdout {
-		_, err = out.Write(text)
-	} else {
-		err = os.WriteFile(name, text, 0o644)
-	}
-	if err != nil {
-		return fmt.Errorf("report: %w", err)
-	}
-	return nil
 }
 
 func listen(address string) (net.Listener, error) {
