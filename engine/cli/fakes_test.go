@@ -29,6 +29,7 @@ func catalogue() []stage.Stage {
 // service is a resource that is there or not.
 type service struct {
 	Away   string       `yaml:"away"`   // why it cannot be reached
+	Denied string       `yaml:"denied"` // why it answers, but only with a no
 	Broken string       `yaml:"broken"` // why it cannot be opened
 	Token  stage.Secret `yaml:"token"`
 }
@@ -43,6 +44,9 @@ func (c *service) Open(context.Context, stage.Settings) (io.Closer, error) {
 func (c *service) Probe(context.Context) error {
 	if c.Away != "" {
 		return errors.New(c.Away)
+	}
+	if c.Denied != "" {
+		return stage.Fatal(errors.New(c.Denied))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"millrace/engine"
 	"millrace/engine/config"
+	"millrace/engine/stage"
 )
 
 // healthy probes the resources once.
@@ -18,13 +19,34 @@ func healthy(ctx context.Context, e *engine.Engine) error {
 	var errs []error
 	for _, c := range e.Probe(ctx) {
 		if c.Err != nil {
-			errs = append(errs, fmt.Errorf("%s %s is away: %w", c.Kind, c.Name, c.Err))
+			errs = append(errs, failure(c))
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
 		return &codeError{ExitUnreachable, err}
 	}
 	return nil
+}
+
+// failure is the error of one probe.
+func failure(c engine.Component) error {
+	if condition(c.Err) == "failed" {
+		return fmt.Errorf("%s %s: failed: %w", c.Kind, c.Name, c.Err)
+	}
+	return fmt.Errorf("%s %s is away: %w", c.Kind, c.Name, c.Err)
+}
+
+// condition is what a probe says of a dependency: away is waited for, failed
+// needs a person.
+func condition(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case stage.ClassOf(err) == stage.Unfixable:
+		return "failed"
+	default:
+		return "away"
+	}
 }
 
 // probeTimeout bounds a check of all dependencies.
@@ -72,11 +94,7 @@ func connect(p *program, pipeline *config.Pipeline) error {
 	}
 	defer func() { _ = e.Close() }()
 	for _, c := range e.Probe(ctx) {
-		word := "ok"
-		if c.Err != nil {
-			word = "away"
-		}
-		fmt.Fprintf(p.out, "%s %s: %s (%s)\n", c.Kind, c.Name, word, c.Took.Round(100*time.Microsecond))
+		fmt.Fprintf(p.out, "%s %s: %s (%s)\n", c.Kind, c.Name, condition(c.Err), c.Took.Round(100*time.Microsecond))
 	}
 	return healthy(ctx, e)
 }

@@ -1,10 +1,11 @@
 package sql
 
 import (
-	"context"
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/jackc/pgx/v5/pgconn"
@@ -31,11 +32,28 @@ func Classify(err error) error {
 		return classifySQLite(sl, err)
 	case errors.As(err, &cert):
 		return stage.Fatal(reworded("Postgres' TLS certificate is not trusted: "+cert.Error()+"; set sslrootcert or sslmode in dsn", err))
-	case errors.Is(err, context.DeadlineExceeded):
-		return err
 	default:
-		return reworded(strings.Join(strings.Fields(err.Error()), " "), err) // the client's connect errors span lines
+		return reworded(oneLine(err.Error()), err)
 	}
+}
+
+// tried is what the client puts before an error that says the same itself.
+var tried = regexp.MustCompile(`\S+ \([^)]*\): dial error: (dial )|hostname resolving error: `)
+
+// oneLine puts the client's connect errors into one line. They have a line for
+// each address and again for each way to encrypt, most of them the same.
+func oneLine(text string) string {
+	var said []string
+	for line := range strings.Lines(text) {
+		line = tried.ReplaceAllString(strings.Join(strings.Fields(line), " "), "$1")
+		if line != "" && !slices.Contains(said, line) {
+			said = append(said, line)
+		}
+	}
+	if len(said) > 1 && strings.HasSuffix(said[0], ":") {
+		return said[0] + " " + strings.Join(said[1:], "; ")
+	}
+	return strings.Join(said, "; ")
 }
 
 // classifyPostgres goes by SQLSTATE, whose first two characters are its class.

@@ -170,6 +170,9 @@ func TestPostgresOpensWithoutTheServer(t *testing.T) {
 	if text := fmt.Sprint(err, db, log.String()); strings.Contains(text, "geheim") || strings.Contains(err.Error(), "\n") {
 		t.Errorf("want one line without the password, got %q", text)
 	}
+	if text := err.Error(); strings.Count(text, "127.0.0.1:1") != 1 || strings.Count(text, "refused") != 1 {
+		t.Errorf("want what was tried once, got %q", text)
+	}
 	families, err := metrics.Gather()
 	if err != nil || len(families) != 1 || families[0].GetName() != "sql_pool_connections" {
 		t.Fatalf("want sql_pool_connections, got %v, %v", families, err)
@@ -237,6 +240,20 @@ func TestClassify(t *testing.T) {
 		}
 		if !errors.Is(got, test.err) {
 			t.Errorf("%s: the cause is lost", test.name)
+		}
+	}
+}
+
+func TestAConnectErrorSaysEachReasonOnce(t *testing.T) {
+	for said, want := range map[string]string{
+		"failed to connect to `user=u database=x`:\n\t127.0.0.1:1 (localhost): dial error: dial tcp 127.0.0.1:1: refused\n\t127.0.0.1:1 (localhost): dial error: dial tcp 127.0.0.1:1: refused": "failed to connect to `user=u database=x`: dial tcp 127.0.0.1:1: refused",
+		"failed to connect to `user=u database=x`:\n\thostname resolving error: lookup nohost: no such host\n\tlookup nohost: no such host":                                                     "failed to connect to `user=u database=x`: lookup nohost: no such host",
+		"failed to connect to `user=u database=x`:\n\t[::1]:1 (localhost): dial error: dial tcp [::1]:1: refused\n\t10.0.0.1:1 (db): server error: full":                                        "failed to connect to `user=u database=x`: dial tcp [::1]:1: refused; 10.0.0.1:1 (db): server error: full",
+		"begin: failed to connect to `user=u database=x`: 10.0.0.1:1 (db): dial error: timeout":                                                                                                 "begin: failed to connect to `user=u database=x`: 10.0.0.1:1 (db): dial error: timeout",
+		"unexpected EOF": "unexpected EOF",
+	} {
+		if got := Classify(errors.New(said)).Error(); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }
