@@ -71,17 +71,6 @@ func Run(catalogue []stage.Stage, args []string, stdout, stderr io.Writer) int {
 	return report(stderr, err)
 }
 
-// misused says what is wrong with a command line, and how it goes.
-func misused(parser *kong.Kong, err error, stderr io.Writer) int {
-	fmt.Fprintf(stderr, "engine: %v\n", err)
-	parser.Stdout = stderr // usage is a part of the error here
-	var wrong *kong.ParseError
-	if errors.As(err, &wrong) {
-		_ = wrong.Context.PrintUsage(true) // the error itself is told
-	}
-	return ExitUsage
-}
-
 // commands is the grammar of the command line.
 type commands struct {
 	Run      runCommand      `cmd:"" help:"Run a pipeline until it ends, or until ctrl-C, and print its books."`
@@ -89,7 +78,7 @@ type commands struct {
 	Explain  explainCommand  `cmd:"" help:"Say what each route guarantees, and what happens when something fails."`
 	Graph    graphCommand    `cmd:"" help:"Draw a pipeline, as text or for Mermaid."`
 	List     listCommand     `cmd:"" help:"List the stages that a pipeline file can name."`
-	Help     helpCommand     `cmd:"" help:"Explain a stage: its keys, defaults and an example."`
+	Help     helpCommand     `cmd:"" help:"Explain a stage, or a part of the pipeline file: keys, defaults and an example."`
 	Breaker  breakerCommand  `cmd:"" help:"List, open and close the breakers of a running engine."`
 	Dlq      dlqCommand      `cmd:"" help:"Deal with bad events: list, show, replay, purge, export."`
 	Broker   brokerCommand   `cmd:"" help:"Run the embedded broker and schema registry for several processes."`

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -68,12 +69,16 @@ type stateListCommand struct {
 // Run lists a state directory.
 func (c *stateListCommand) Run(p *program) error {
 	dir := c.Where
-	if info, err := os.Stat(dir); err == nil && !info.IsDir() || err != nil && isYAML(dir) {
+	info, err := os.Stat(dir)
+	switch {
+	case err == nil && !info.IsDir() || err != nil && isYAML(dir):
 		pipeline, err := config.Load(p.catalogue, dir, config.Options{})
 		if err != nil {
 			return &codeError{ExitUsage, err}
 		}
 		dir = pipeline.State
+	case errors.Is(err, os.ErrNotExist):
+		return &codeError{ExitUsage, fmt.Errorf("there is no state directory %s", dir)}
 	}
 	entries, err := state.List(context.Background(), dir)
 	if err != nil {
