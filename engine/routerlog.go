@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"log/slog"
 
 	"github.com/ThreeDotsLabs/watermill"
@@ -21,7 +22,7 @@ func (l routerLog) With(fields watermill.LogFields) watermill.LoggerAdapter {
 }
 
 func (l routerLog) debug(msg string, fields watermill.LogFields) {
-	if l.log.Enabled(nil, slog.LevelDebug) { //nolint:staticcheck // the handlers in use ignore the context
+	if l.log.Enabled(context.Background(), slog.LevelDebug) { // before the fields are put together
 		l.log.Debug("watermill: "+msg, attrs(fields)...)
 	}
 }

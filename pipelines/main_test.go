@@ -77,12 +77,6 @@ func (d *day2) start(more ...string) *engineproc.Process {
 	return engine.Start(d.t, d.env, d.args("run", append([]string{"--verify", "--report", d.report}, more...)...)...)
 }
 
-// command runs another command on the file.
-func (d *day2) command(name string, more ...string) *engineproc.Process {
-	d.t.Helper()
-	return engine.Start(d.t, d.env, d.args(name, more...)...)
-}
-
 // ends waits for the end of a run and wants it to have gone well: exit code 0
 // and books that balance. It returns the books of generate and audit.
 func (d *day2) ends(p *engineproc.Process) (generate, audit engineproc.Books) {

@@ -35,7 +35,7 @@ func (g *guard) handle(msg *message.Message) ([]*message.Message, error) {
 	b := stage.BatchOf(msg)
 	open, began := b.Count(event.Open), time.Since(epoch)
 	before := unblamed(b) // by the stages outside, which will say so
-	err, panicked := g.call(msg)
+	panicked, err := g.call(msg)
 	if panicked != nil {
 		err = g.search(msg, b, panicked)
 	}
@@ -87,14 +87,14 @@ func (e *refusal) Unwrap() error { return e.err }
 func (e *refusal) Stage() string { return e.stage }
 
 // call runs the stage and catches its panic.
-func (g *guard) call(msg *message.Message) (err error, panicked *PanicError) {
+func (g *guard) call(msg *message.Message) (panicked *PanicError, err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			panicked = &PanicError{stage: g.name, Value: r, Stack: debug.Stack()}
 		}
 	}()
 	_, err = g.inner(msg)
-	return err, nil
+	return nil, err
 }
 
 // brokenAt is how many events must panic a stage, all of those it was given,
@@ -130,7 +130,7 @@ func (g *guard) halve(msg *message.Message, b *event.Batch, p *PanicError, culpr
 	var worst error
 	for _, half := range []*event.Batch{head, tail} {
 		err := stage.With(msg, half, func(msg *message.Message) ([]*message.Message, error) {
-			err, panicked := g.call(msg)
+			panicked, err := g.call(msg)
 			if panicked != nil && half.Count(event.Open) > 0 {
 				err = g.halve(msg, half, panicked, culprits)
 			}

@@ -252,11 +252,11 @@ func (r *rig) checkHandlerCancelledInside() {
 }
 
 func (r *rig) checkPanicInside() {
-	w := r.wrap(func(_ context.Context, call int, b *event.Batch) error {
+	w := r.wrap(func(ctx context.Context, call int, b *event.Batch) error {
 		if call == 1 {
 			panic("said by the test")
 		}
-		return deliverIt(nil, call, b)
+		return deliverIt(ctx, call, b)
 	})
 	_, b := r.batch(6)
 	msg := stage.Message(r.Context(), b)

@@ -51,7 +51,7 @@ func Defaults() Config {
 // What holds where a file says nothing.
 const (
 	usualFailureRate stage.Percent = 0.5
-	usualMinCalls                  = 100
+	usualMinCalls    int           = 100
 )
 
 // Validate reports settings with which the breaker could not work.

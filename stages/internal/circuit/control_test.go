@@ -144,7 +144,7 @@ func TestHalfOpenEndsByItself(t *testing.T) {
 			if b.Look().State == want.state {
 				t.Errorf("%v too early", want)
 			}
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if got := b.Look(); got.State != want.state || !got.Since.Equal(began.Add(want.at*time.Second)) {
 				t.Errorf("%v: is %v since %v", want, got.State, got.Since.Sub(began))

@@ -319,7 +319,7 @@ func TestAutomaticTurnsHalfOpenWithoutABatch(t *testing.T) {
 			r.fail(t, 5)
 			time.Sleep(5*time.Second - 1)
 			r.is(t, "open")
-			time.Sleep(1)
+			time.Sleep(time.Nanosecond)
 			synctest.Wait()
 			if automatic {
 				r.is(t, "half_open")

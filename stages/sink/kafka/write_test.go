@@ -228,7 +228,7 @@ func TestABrokerThatGoesAwayAndComesBackLosesNothing(t *testing.T) {
 	if err := b.FirstErr(event.Open); err == nil || !strings.Contains(err.Error(), "refused") {
 		t.Errorf("the error does not say what is wrong: %v", err)
 	}
-	broker = fake(t, kfake.DataDir(dir), kfake.Ports(portOf(t, address)))
+	fake(t, kfake.DataDir(dir), kfake.Ports(portOf(t, address)))
 	again(t, w, b)
 	seen := map[string]bool{}
 	for _, r := range consume(t, []string{address}, "log-events", 500) {

@@ -4,7 +4,6 @@ import (
 	"context"
 	stdsql "database/sql"
 	"errors"
-	"io"
 	"log/slog"
 	"testing"
 	"time"
@@ -38,7 +37,7 @@ func (p *place) resource(t testing.TB, dsn string, pool int) *database.Database 
 	if err != nil {
 		t.Fatalf("opening the resource: %v", err)
 	}
-	t.Cleanup(func() { _ = closer.(io.Closer).Close() })
+	t.Cleanup(func() { _ = closer.Close() })
 	return closer.(*database.Database)
 }
 
