@@ -39,8 +39,7 @@ func explainRoute(out io.Writer, r *config.Route, width int) {
 	if r.Source == nil {
 		fmt.Fprintln(out, wrap("  ", "It is fed by other routes, which wait until it has settled their events.", width))
 	}
-	fmt.Fprintln(out, wrap("  ", "guarantee: at least once. The source moves past an event only when it is settled, so a crash repeats "+
-		"events and skips none; a repeated event has the same id. How, and what each stage has to do with it:", width))
+	fmt.Fprintln(out, wrap("  ", "guarantee: "+guarantee(r)+" How, and what each stage has to do with it:", width))
 	for _, part := range explained {
 		title := "  " + part.title + "\n"
 		for step := range r.Steps() {
@@ -66,6 +65,18 @@ var explained = []struct {
 	{"in normal operation", func(e stage.Explanation) string { return e.Does }},
 	{"when this process dies", func(e stage.Explanation) string { return e.Crash }},
 	{"while a dependency is away", func(e stage.Explanation) string { return e.Away }},
+}
+
+// guarantee is the route's guarantee in a sentence or two.
+func guarantee(r *config.Route) string {
+	if r.Source != nil {
+		if x, ok := r.Source.Config.(stage.Explainer); ok && x.Explain().Forgets {
+			return "every event is delivered or accounted for while this process lives. When it dies, the events that " +
+				"were not settled are gone, since the source cannot give them again."
+		}
+	}
+	return "at least once. The source moves past an event only when it is settled, so a crash repeats events and " +
+		"skips none; a repeated event has the same id."
 }
 
 // park says what the route does with what no stage of it can handle.

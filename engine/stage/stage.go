@@ -197,6 +197,9 @@ type Explanation struct {
 	Does  string // what it adds to the guarantee in normal operation
 	Crash string // what happens to its events when the process dies
 	Away  string // what happens while its dependency is away
+	// Forgets says of a source that events which were not settled when the
+	// process dies do not come again.
+	Forgets bool
 }
 
 // Linker is a Config that reads or writes something outside the route by a

@@ -91,7 +91,7 @@ func (c *Config) Explain() stage.Explanation {
 		does = "Events are made up, as fast as the route takes them."
 	}
 	return stage.Explanation{
-		Does:  does,
+		Does: does, Forgets: true,
 		Crash: "Events that were not delivered yet are gone and are not made again: nobody was promised them. After a restart the same content begins anew, under new ids.",
 	}
 }
