@@ -270,3 +270,9 @@ func TestAFirstRunWarnsOfNothingAndItsLatencyIsShown(t *testing.T) {
 	p50, p99 := d.postgres().Ages(t)
 	t.Logf("from due to a row of Postgres: p50 %v, p99 %v", p50.Round(100*time.Microsecond), p99.Round(100*time.Microsecond))
 }
+
+// command runs another command on the file.
+func (d *day2) command(name string, more ...string) *engineproc.Process {
+	d.t.Helper()
+	return engine.Start(d.t, d.env, d.args(name, more...)...)
+}
