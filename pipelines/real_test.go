@@ -162,7 +162,7 @@ func TestAWrongPasswordParksItsRouteOnly(t *testing.T) {
 
 func TestBadRecordsArePoisonedAndTheirPartitionGoesOn(t *testing.T) {
 	t.Parallel()
-	d := onServices(t).set("routes.generate.source.generator.count=3000", "routes.generate.source.generator.rate=2k/s")
+	d := onServices(t).set("routes.generate.source.generator.count=3000", "routes.generate.source.generator.rate=250/s")
 	brokers := d.env["KAFKA_BROKERS"]
 	evidence.CreateTopic(t, brokers, d.topic(), 3)
 
