@@ -273,6 +273,37 @@ func TestWhatIsInFlightIsBoundedAndTheSourceIsHeldBack(t *testing.T) {
 	})
 }
 
+func TestLargeEventsThatWaitAreBoundedByTheirBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, batching.Options{Size: 500, Linger: 0, InFlight: 1})
+		var sent int
+		ctx, cancel := context.WithCancel(t.Context())
+		var feeding sync.WaitGroup
+		large := strings.Repeat("x", 512<<10)
+		feeding.Go(func() {
+			for {
+				select {
+				case b.parcels <- event.Parcel{Events: []event.Event{{Message: large}}}:
+					sent++
+				case <-ctx.Done():
+					return
+				}
+			}
+		})
+		stuck := <-b.out
+		synctest.Wait()
+		if bytes := sent * len(large); bytes > 40<<20 {
+			t.Errorf("%d MiB were read while a batch was in flight", bytes>>20)
+		}
+		cancel()
+		feeding.Wait()
+		b.drain()
+		batching.LiveOf(stuck).ReturnAll()
+		batching.LiveOf(stuck).Finish()
+		b.end(t)
+	})
+}
+
 func TestEachParcelIsAnsweredForItselfAndAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, batching.Options{Size: 4, Linger: time.Hour, InFlight: 1})
