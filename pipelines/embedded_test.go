@@ -9,8 +9,8 @@ import (
 	"testing"
 	"time"
 
-	"millrace/pipelines/internal/engineproc"
-	"millrace/pipelines/internal/evidence"
+	"millrace/internal/engineproc"
+	"millrace/internal/evidence"
 )
 
 // onDefaults is the pipeline with nothing else installed. A slow machine gets

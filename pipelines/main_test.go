@@ -10,7 +10,7 @@ import (
 
 	"go.uber.org/goleak"
 
-	"millrace/pipelines/internal/engineproc"
+	"millrace/internal/engineproc"
 )
 
 // engine is built once for all tests.

@@ -8,9 +8,9 @@ import (
 	"testing"
 	"time"
 
-	"millrace/pipelines/internal/engineproc"
-	"millrace/pipelines/internal/evidence"
-	"millrace/pipelines/internal/services"
+	"millrace/internal/engineproc"
+	"millrace/internal/evidence"
+	"millrace/internal/services"
 )
 
 func TestTheSameFileWaitsForKafkaAndRunsByEnvironmentAlone(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"millrace/pipelines/internal/engineproc"
-	"millrace/pipelines/internal/evidence"
-	"millrace/pipelines/internal/services"
+	"millrace/internal/engineproc"
+	"millrace/internal/evidence"
+	"millrace/internal/services"
 )
 
 // need reads what says where the shared services are.

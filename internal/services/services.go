@@ -119,7 +119,7 @@ func freePorts(t testing.TB) int {
 
 func root() string {
 	_, file, _, _ := runtime.Caller(0)
-	return filepath.Join(filepath.Dir(file), "..", "..", "..")
+	return filepath.Join(filepath.Dir(file), "..", "..")
 }
 
 // NewDatabase makes a database of the test's own on the server at dsn, and

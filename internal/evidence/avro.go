@@ -14,7 +14,7 @@ import (
 	hamba "github.com/hamba/avro/v2"
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"millrace/pipelines/internal/engineproc"
+	"millrace/internal/engineproc"
 )
 
 // Schema is a schema of a registry, and reads the records that carry its id.
