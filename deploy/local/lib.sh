@@ -5,6 +5,11 @@ root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 here=$root/deploy/local
 home=${SERVICES_DIR:-$root/.services}
 kafka_port=${KAFKA_PORT:-19092}
+kafka_sasl_port=$((kafka_port + 2))
+kafka_tls_port=$((kafka_port + 3))
+kafka_certs=$home/kafka-certs
+kafka_user=millrace
+kafka_password=millrace-secret
 postgres_port=${POSTGRES_PORT:-15432}
 redis_port=${REDIS_PORT:-16379}
 
