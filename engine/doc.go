@@ -18,7 +18,9 @@
 //
 // A spool (engine/spool) cuts a route in two: the front stores on disk what the
 // chain cannot deliver now, and the drain, with a Subscriber, a router and
-// books of its own, brings that back to the chain.
+// books of its own, brings that back to the chain. The route runs as soon as its
+// source is open; what is behind the spool is opened beside, however long that
+// takes, and parks without stopping the front.
 //
 // The engine knows no concrete stage. What routes have to do with each other
 // outside the engine, such as a topic that one writes and another reads, their

@@ -91,8 +91,9 @@ func (e *Engine) Mounts() *Mounts { return e.around.mounts }
 // Run runs the pipeline until every route has come to its end or is parked, or
 // until ctx ends: then it drains for as long as the pipeline's drain_timeout. A
 // parked route keeps the others running, but when none is left there is nothing
-// to wait for: whoever restarts the process tries again. Run closes everything. The error tells what did not go as it should; see NotDrainedError
-// and ParkedError. Call it once.
+// to wait for: whoever restarts the process tries again. Run closes everything.
+// The error tells what did not go as it should; see NotDrainedError and
+// ParkedError. Call it once.
 func (e *Engine) Run(ctx context.Context) error {
 	var running sync.WaitGroup
 	for _, r := range e.routes {
@@ -279,7 +280,7 @@ func (e *Engine) verdict() error {
 			errs = append(errs, fmt.Errorf("route %s: %w", s.Name, err))
 		}
 		if r.spool != nil {
-			errs = append(errs, r.spool.check())
+			errs = append(errs, r.spool.verdict())
 		}
 	}
 	if len(cut.Routes) > 0 {

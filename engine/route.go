@@ -68,7 +68,7 @@ func newRoute(ctx context.Context, cfg *config.Route, w wiring, log *slog.Logger
 	}
 	r.drain, r.cutOff = context.WithCancel(ctx)
 	r.opening, r.giveUp = context.WithCancel(r.drain)
-	r.spool = newSpooling(r.drain, cfg, w.around.state.Path, r.log)
+	r.spool = newSpooling(r.drain, w, r.log)
 	return r
 }
 
@@ -76,10 +76,7 @@ func newRoute(ctx context.Context, cfg *config.Route, w wiring, log *slog.Logger
 // somebody stops it, and closes.
 func (r *route) run() {
 	defer close(r.done)
-	w, err := r.open()
-	if err == nil && r.spool != nil {
-		err = r.spool.open(r.opening)
-	}
+	source, handler, err := r.open()
 	if err != nil {
 		if r.opening.Err() == nil {
 			r.park(err)
@@ -90,24 +87,15 @@ func (r *route) run() {
 		r.enter(Stopped)
 		return
 	}
-	sub := batching.New(r.drain, w.source, batchOptions(r.cfg), r.books, r.log, r.park)
-	handler := w.chain()
-	if r.spool != nil {
-		if err = r.spool.start(r, handler); err == nil {
-			handler = r.spool.front(handler)
-		}
-	}
-	var closed <-chan struct{}
-	if err == nil {
-		closed, err = r.start(r.cfg.Name, sub, handler)
-	}
+	sub := batching.New(r.drain, source, batchOptions(r.cfg), r.books, r.log, r.park)
+	closed, err := r.start(r.cfg.Name, sub, handler, r.park)
 	if err != nil {
-		r.park(fmt.Errorf("router: %w", err))
+		r.park(err)
 		r.close()
 		return
 	}
 	r.mu.Lock()
-	r.sub, r.reader, r.instance = sub, w.source, r.wiring.open
+	r.sub, r.reader = sub, source
 	r.mu.Unlock()
 	r.enter(Running)
 	close(r.ready)
@@ -136,50 +124,87 @@ func (r *route) run() {
 	r.enter(Finished)
 }
 
-// open opens the stages, again and again while that fails for weather.
-func (r *route) open() (*wired, error) {
+// open opens the route's stages. Before a spool it is the source alone: the
+// spool takes what comes, and what is behind it is opened beside.
+func (r *route) open() (source stage.Reader, handler message.HandlerFunc, err error) {
+	tell := func(err error) {
+		r.setReason(err)
+		r.log.Warn("cannot open, will try again", "error", err)
+	}
+	if r.spool != nil {
+		if err := r.spool.open(r.opening); err != nil {
+			return nil, nil, err
+		}
+		handler = r.spool.begin(r)
+	}
+	err = r.persist(&r.wiring, tell, func() (err error) {
+		if r.spool == nil {
+			if handler, err = r.wiring.chain(r.opening); err != nil {
+				return err
+			}
+		}
+		source, err = r.wiring.source(r.opening)
+		return err
+	})
+	if err == nil {
+		r.show(r.wiring.open)
+	}
+	return source, handler, err
+}
+
+// persist opens what it is told to, again and again while that fails for
+// weather. What an attempt has opened in w before it failed is closed again.
+func (r *route) persist(w *wiring, tell func(error), open func() error) error {
 	var last error // what it was waiting for
 	for attempt := 0; ; attempt++ {
-		w, err := r.wireOnce()
+		err := safely(open)
 		if err == nil {
-			return w, nil
+			return nil
 		}
 		if last != nil && r.opening.Err() != nil {
 			err = last // rather than that the attempt was interrupted
 		}
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.drain), closeTimeout)
-		err = errors.Join(err, closeAll(ctx, r.wiring.open))
+		err = errors.Join(err, closeAll(ctx, w.open))
 		cancel()
-		r.wiring.open = nil
+		w.open = nil
 		if r.opening.Err() != nil || stage.ClassOf(err) == stage.Unfixable || stage.ClassOf(err) == stage.BadEvent {
-			return nil, err
+			return err
 		}
-		r.setReason(err)
-		r.log.Warn("cannot open, will try again", "error", err)
+		tell(err)
 		last = err
 		if stage.SystemClock.Sleep(r.opening, max(batching.Pause(attempt), stage.RetryAfter(err))) != nil {
-			return nil, err
+			return err
 		}
 	}
 }
 
-func (r *route) wireOnce() (w *wired, err error) {
+// safely makes an error of a panic.
+func safely(open func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = stage.Fatal(fmt.Errorf("a stage panicked while it was opened: %v", p))
 		}
 	}()
-	return r.wiring.wire(r.opening)
+	return open()
+}
+
+// show lets the stages be probed, and asked for their status.
+func (r *route) show(opened []opened) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.instance = append(r.instance, opened...)
 }
 
 // start makes a router that hands what sub brings to the chain, and runs it.
-// The returned channel is closed when the router is.
-func (r *route) start(name string, sub *batching.Subscriber, chained message.HandlerFunc) (<-chan struct{}, error) {
+// park is told why the chain cannot go on. The returned channel is closed when
+// the router is.
+func (r *route) start(name string, sub *batching.Subscriber, chained message.HandlerFunc, park func(error)) (<-chan struct{}, error) {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, routerLog{r.log})
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("router: %w", err)
 	}
-	runner := &chain.Runner{Log: r.log, Park: r.park}
+	runner := &chain.Runner{Log: r.log, Park: park}
 	if r.cfg.Source != nil {
 		runner.Source = r.cfg.Source.Name
 	}
@@ -234,7 +259,11 @@ func (r *route) close() {
 	r.mu.Lock()
 	r.instance, r.reader = nil, nil // nobody asks a stage for its status any more
 	r.mu.Unlock()
-	if err := closeAll(ctx, r.wiring.open); err != nil {
+	all := r.wiring.open
+	if r.spool != nil {
+		all = append(r.spool.behind.open, all...) // the source is closed first
+	}
+	if err := closeAll(ctx, all); err != nil {
 		r.log.Error("not closed cleanly", "error", err)
 	}
 }

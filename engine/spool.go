@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/engine/batching"
 	"millrace/engine/books"
@@ -31,20 +30,32 @@ type spooling struct {
 	drain context.Context // ends: the rest stays in the file
 	cut   context.CancelFunc
 
+	behind wiring // opens the chain
+	front  *spool.Front
 	reader *spool.Reader
-	closed <-chan struct{} // when the drain's router is
+	handed message.HandlerFunc // the chain, once it is open
+	opened chan struct{}       // closed when it is
+	begun  chan struct{}       // closed when it is, or never will be
+	closed <-chan struct{}     // when the drain's router is
+	watch  sync.WaitGroup
 
-	mu    sync.Mutex
-	store *spool.Store
-	sub   *batching.Subscriber
+	mu       sync.Mutex
+	store    *spool.Store
+	sub      *batching.Subscriber
+	state    State // Opening, Running or Parked
+	reason   error
+	neverRan error // it was stopped while it waited for this to open
 }
 
 // newSpooling makes the spool of a route; nil if it has none.
-func newSpooling(drain context.Context, cfg *config.Route, dir string, log *slog.Logger) *spooling {
-	if cfg.Spool == nil {
+func newSpooling(drain context.Context, w wiring, log *slog.Logger) *spooling {
+	if w.route.Spool == nil {
 		return nil
 	}
-	s := &spooling{cfg: cfg, dir: dir, log: log, books: books.New()}
+	s := &spooling{
+		cfg: w.route, dir: w.around.state.Path, log: log, books: books.New(), behind: w, state: Opening,
+		opened: make(chan struct{}), begun: make(chan struct{}),
+	}
 	s.drain, s.cut = context.WithCancel(drain)
 	return s
 }
@@ -75,16 +86,116 @@ func (s *spooling) open(ctx context.Context) error {
 	}
 }
 
-// front puts the store before the chain.
-func (s *spooling) front(chain message.HandlerFunc) message.HandlerFunc {
-	f := &spool.Front{Store: s.store, Always: s.cfg.Spool.When == config.SpoolAlways, Changes: hasTransforms(s.cfg)}
+// begin starts opening what is behind the spool, and returns the handler for
+// what comes to it.
+func (s *spooling) begin(r *route) message.HandlerFunc {
+	s.front = &spool.Front{
+		Store: s.store, Always: s.cfg.Spool.When == config.SpoolAlways, Changes: hasTransforms(s.cfg),
+		Park: s.park, Probe: s.probe,
+	}
 	switch s.cfg.Spool.Full {
 	case config.FullReject:
-		f.Full = event.Rejected
+		s.front.Full = event.Rejected
 	case config.FullShed:
-		f.Full = event.Shed
+		s.front.Full = event.Shed
 	}
-	return f.Wrap(chain)
+	go s.openBehind(r)
+	return s.front.Wrap(s.chain)
+}
+
+// chain is what is behind the spool. Who comes before it is open waits.
+func (s *spooling) chain(msg *message.Message) ([]*message.Message, error) {
+	select {
+	case <-s.opened:
+		return s.handed(msg)
+	case <-msg.Context().Done():
+		return nil, msg.Context().Err()
+	}
+}
+
+// openBehind opens the chain and starts the drain, however long that takes.
+func (s *spooling) openBehind(r *route) {
+	defer close(s.begun)
+	said := false
+	err := r.persist(&s.behind, func(err error) {
+		s.setReason(err)
+		level := slog.LevelDebug
+		if !said {
+			level, said = slog.LevelWarn, true
+		}
+		s.log.Log(s.drain, level, "what is behind the spool cannot be opened; events go to the spool until it can", "error", err)
+	}, func() (err error) {
+		s.handed, err = s.behind.chain(r.opening)
+		return err
+	})
+	switch {
+	case err == nil:
+		if said {
+			s.log.Info("opened what is behind the spool, which is drained now", "events", s.store.Status().Events)
+		}
+		s.work(r)
+	case r.opening.Err() == nil:
+		s.park(err)
+	case stage.ClassOf(err) == stage.Retryable:
+		s.mu.Lock()
+		s.neverRan = err
+		s.mu.Unlock()
+	}
+}
+
+// work lets events go to the chain, those of the front and those of the drain.
+func (s *spooling) work(r *route) {
+	r.show(s.behind.open)
+	close(s.opened)
+	s.mu.Lock()
+	s.state, s.reason = Running, nil
+	s.mu.Unlock()
+	s.store.Attach()
+	if !s.front.Always {
+		s.watch.Go(func() { s.front.Watch(s.drain) })
+	}
+	if err := s.start(r); err != nil {
+		r.park(err)
+	}
+}
+
+// probe asks the sinks whether they are there.
+func (s *spooling) probe(ctx context.Context) error {
+	for _, o := range s.behind.open {
+		if p, ok := o.instance.(stage.Prober); ok && o.kind == stage.KindSink {
+			if err := p.Probe(ctx); err != nil {
+				return fmt.Errorf("%s: %w", o.name, err)
+			}
+		}
+	}
+	return nil
+}
+
+// park takes what is behind the spool out of service until a person has mended
+// what is wrong. The spool goes on to fill.
+func (s *spooling) park(err error) {
+	s.mu.Lock()
+	first := s.state != Parked
+	s.state, s.reason = Parked, err
+	s.mu.Unlock()
+	if first {
+		s.log.Error("what is behind the spool is parked: it needs attention; events stay in the spool until the next start", "error", err)
+	}
+	s.store.Detach()
+	s.cut()
+}
+
+func (s *spooling) parked() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.state == Parked
+}
+
+// setReason says why what is behind the spool is not open yet.
+func (s *spooling) setReason(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reason = err
 }
 
 func hasTransforms(r *config.Route) bool {
@@ -97,12 +208,13 @@ func hasTransforms(r *config.Route) bool {
 }
 
 // start runs the drain.
-func (s *spooling) start(r *route, chain message.HandlerFunc) error {
+func (s *spooling) start(r *route) error {
 	o := batchOptions(s.cfg)
 	s.reader = spool.NewReader(s.store, float64(s.cfg.Spool.DrainRate), o.Size*(o.InFlight+1))
+	// A file that cannot be read parks the whole route: nothing may be added to it.
 	sub := batching.New(s.drain, s.reader, o, s.books, s.log, r.park)
 	var err error
-	if s.closed, err = r.start(s.name(), sub, chain); err != nil {
+	if s.closed, err = r.start(s.name(), sub, s.handed, s.park); err != nil {
 		return err
 	}
 	s.mu.Lock()
@@ -114,6 +226,7 @@ func (s *spooling) start(r *route, chain message.HandlerFunc) error {
 // finish waits until the spool is empty, or was told to leave the rest for the
 // next start. Nothing is stored any more.
 func (s *spooling) finish() {
+	<-s.begun
 	if s.sub == nil {
 		return
 	}
@@ -125,12 +238,16 @@ func (s *spooling) finish() {
 // close closes the store, and says what is left in it.
 func (s *spooling) close() {
 	s.cut()
-	s.finish()
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.store == nil {
+	opened := s.store != nil
+	s.mu.Unlock()
+	if !opened {
 		return
 	}
+	s.finish()
+	s.watch.Wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if left := s.store.Status(); left.Events > 0 {
 		s.log.Warn("events remain in the spool; the next start goes on with them",
 			"events", left.Events, "file", s.store.File())
@@ -144,22 +261,39 @@ func (s *spooling) close() {
 func (s *spooling) status(of RouteStatus) RouteStatus {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	st := RouteStatus{Name: s.name(), State: of.State, Reason: of.Reason, Latencies: s.books.Latencies(), Page: s.books.Page()}
+	st := RouteStatus{Name: s.name(), Latencies: s.books.Latencies(), Page: s.books.Page()}
+	st.State, st.Reason = s.stateIn(of)
 	if s.sub != nil {
 		st.Queued = s.sub.Queued()
 	}
 	if s.store != nil {
-		st.Stages = []StageStatus{{Name: "spool", Kind: stage.KindSource, Stage: "spool", Values: spoolValues(s.store.Status())}}
+		st.Stages = []StageStatus{{Name: "spool", Kind: stage.KindSource, Stage: "spool", Values: spoolValues(s.store.Status(), s.state == Running)}}
 	}
 	return st
 }
 
-func spoolValues(st spool.Status) map[string]any {
+// stateIn is the drain's state while its route is in a state. Called with mu held.
+func (s *spooling) stateIn(of RouteStatus) (State, error) {
+	switch {
+	case s.state == Parked:
+		return Parked, s.reason
+	case of.State == Parked || of.State == Finished || of.State == Stopped:
+		return of.State, of.Reason
+	case s.state == Opening:
+		return Opening, s.reason
+	case of.State == Opening:
+		return Running, nil // it empties the spool before the route's source is there
+	default:
+		return of.State, nil
+	}
+}
+
+func spoolValues(st spool.Status, chain bool) map[string]any {
 	state := "empty"
 	switch {
 	case st.Full:
 		state = "full"
-	case st.Away && st.Batches > 0:
+	case (st.Away || !chain) && st.Batches > 0:
 		state = "filling"
 	case st.Batches > 0:
 		state = "draining"
@@ -205,52 +339,18 @@ func (e *Engine) warnOfSpools(ctx context.Context) {
 	}
 }
 
-// spoolCollector shows the spools when it is scraped.
-type spoolCollector struct{ engine *Engine }
-
-func spoolDesc(name, help string) *prometheus.Desc {
-	return prometheus.NewDesc("millrace_spool_"+name, help, []string{"pipeline", "route"}, nil)
-}
-
-var (
-	descSpoolEvents = spoolDesc("events", "Events in the spool that are not settled.")
-	descSpoolBytes  = spoolDesc("bytes", "Size of the batches in the spool.")
-	descSpoolOldest = spoolDesc("oldest_seconds", "Time since the oldest batch in the spool was stored.")
-	descSpoolFull   = spoolDesc("full", "1 while the spool has no room for the batch that came last.")
-)
-
-// Describe sends nothing: the routes' names are known when they are collected.
-func (c spoolCollector) Describe(chan<- *prometheus.Desc) {}
-
-// Collect reads what the spools hold.
-func (c spoolCollector) Collect(ch chan<- prometheus.Metric) {
-	for _, r := range c.engine.routes {
-		if r.spool == nil {
-			continue
-		}
-		r.spool.mu.Lock()
-		store := r.spool.store
-		r.spool.mu.Unlock()
-		if store == nil {
-			continue
-		}
-		st, full := store.Status(), 0.0
-		if st.Full {
-			full = 1
-		}
-		for desc, v := range map[*prometheus.Desc]float64{
-			descSpoolEvents: float64(st.Events), descSpoolBytes: float64(st.Bytes),
-			descSpoolOldest: age(st.Oldest), descSpoolFull: full,
-		} {
-			ch <- prometheus.MustNewConstMetric(desc, prometheus.GaugeValue, v, c.engine.pipeline.Name, r.cfg.Name)
-		}
+// verdict is what went wrong behind the spool in a run that has ended.
+func (s *spooling) verdict() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var errs []error
+	if s.state == Parked {
+		errs = append(errs, &ParkedError{s.name(), s.reason})
+	} else if s.neverRan != nil {
+		errs = append(errs, &NotStartedError{s.name(), s.neverRan})
 	}
-}
-
-// check compares the drain's books at the end of a run.
-func (s *spooling) check() error {
 	if err := s.books.Page().Check(); err != nil {
-		return fmt.Errorf("route %s: %w", s.name(), err)
+		errs = append(errs, fmt.Errorf("route %s: %w", s.name(), err))
 	}
-	return nil
+	return errors.Join(errs...)
 }

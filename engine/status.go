@@ -48,10 +48,11 @@ func (e *Engine) Status() []RouteStatus {
 	return list
 }
 
-// Ready reports whether every route runs or has come to its end.
+// Ready reports whether every route runs or has come to its end. While what is
+// behind a spool is away, the route runs: it takes events.
 func (e *Engine) Ready() bool {
 	for _, r := range e.routes {
-		if s := r.currentState(); s == Opening || s == Parked {
+		if s := r.currentState(); s == Opening || s == Parked || r.spool != nil && r.spool.parked() {
 			return false
 		}
 	}

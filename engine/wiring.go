@@ -23,43 +23,31 @@ type wiring struct {
 	open   []opened
 }
 
-// wired is a route ready to run.
-type wired struct {
-	source      stage.Reader
-	middlewares []message.HandlerMiddleware // outermost first
-	end         message.HandlerFunc
-}
-
-func (w *wiring) wire(ctx context.Context) (*wired, error) {
+// chain opens the stages that events go through and joins them.
+func (w *wiring) chain(ctx context.Context) (message.HandlerFunc, error) {
 	w.steps = make(map[string]int)
 	for step := range w.route.Steps() {
 		if k := step.Stage.Kind; k == stage.KindMiddleware || k == stage.KindTransform {
 			w.steps[step.Path] = len(w.steps) + 1
 		}
 	}
-	end, err := w.sink(ctx, &w.route.Sink)
-	if err != nil {
-		return nil, err
-	}
-	middlewares, err := w.middlewares(ctx, w.route.Middleware)
-	if err != nil {
-		return nil, err
-	}
-	source, err := w.source(ctx)
-	if err != nil {
-		return nil, err
-	}
-	return &wired{source, middlewares, end}, nil
+	return w.end(ctx, &w.route.Sink, w.route.Middleware)
 }
 
-// chain puts the middlewares around the end. It is called once: a stage wraps
-// itself around the rest only once.
-func (w *wired) chain() message.HandlerFunc {
-	h := w.end
-	for i := len(w.middlewares) - 1; i >= 0; i-- {
-		h = w.middlewares[i](h)
+// end opens a sink and the middlewares before it, and puts them around it.
+func (w *wiring) end(ctx context.Context, sink *config.Sink, list []config.Step) (message.HandlerFunc, error) {
+	h, err := w.sink(ctx, sink)
+	if err != nil {
+		return nil, err
 	}
-	return h
+	middlewares, err := w.middlewares(ctx, list)
+	if err != nil {
+		return nil, err
+	}
+	for i := len(middlewares) - 1; i >= 0; i-- {
+		h = middlewares[i](h)
+	}
+	return h, nil
 }
 
 func (w *wiring) source(ctx context.Context) (stage.Reader, error) {
@@ -135,18 +123,7 @@ func (w *wiring) sink(ctx context.Context, s *config.Sink) (message.HandlerFunc,
 }
 
 func (w *wiring) branch(ctx context.Context, b *config.Branch) (message.HandlerFunc, error) {
-	h, err := w.sink(ctx, &b.Sink)
-	if err != nil {
-		return nil, err
-	}
-	middlewares, err := w.middlewares(ctx, b.Middleware)
-	if err != nil {
-		return nil, err
-	}
-	for i := len(middlewares) - 1; i >= 0; i-- {
-		h = middlewares[i](h)
-	}
-	return h, nil
+	return w.end(ctx, &b.Sink, b.Middleware)
 }
 
 // openStep opens one stage by the Open of its kind and remembers it.

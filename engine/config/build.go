@@ -18,10 +18,12 @@ type builder struct {
 	// guess says that the ends of a route could not be read, so that which
 	// routes are fed is not known.
 	guess bool
+	// claims are what stages have for themselves, such as paths they serve.
+	claims map[string]claim
 }
 
 func newBuilder(l *loader) *builder {
-	return &builder{loader: l, out: &Pipeline{File: l.file, BaseDir: filepath.Dir(l.file)}}
+	return &builder{loader: l, out: &Pipeline{File: l.file, BaseDir: filepath.Dir(l.file)}, claims: map[string]claim{}}
 }
 
 // decode fills into from n; pos is the place of n's key.
@@ -163,6 +165,7 @@ func (b *builder) route(e entry) Route {
 	b.checkLength(&r, path)
 	r.Spool = b.spool(c.Spool, join(path, "spool"), e.value.find("spool", e.pos), c.Batch)
 	b.checkSpool(&r, path)
+	b.checkRequirements(&r, e.value, path)
 	return r
 }
 

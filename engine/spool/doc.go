@@ -15,6 +15,11 @@
 // into the file without trying; it is the drain that tries. With `when:
 // always` the front does not try at all.
 //
+// The chain may come later than the front, or park without it: as long as a
+// Store is detached from its chain, everything goes into the file. And an
+// attempt that hangs is given up as soon as the sink, when asked, is not there
+// (Front.Watch), rather than when the sink's own timeout is over.
+//
 // The file is a SQLite database, a row per batch. Batches that are to be
 // stored at the same time share a commit, and with it the flush to the disk;
 // a batch counts as stored when that has returned. After a crash the file

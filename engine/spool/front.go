@@ -22,6 +22,13 @@ type Front struct {
 	// Changes says that the chain has transforms. What is stored are the
 	// events as they came, since the drain sends them through the whole chain.
 	Changes bool
+	// Park is told that the chain needs a person; it detaches the Store, and
+	// the events are stored. Called from any goroutine, perhaps several times.
+	Park func(error)
+	// Probe asks what the chain delivers to whether it is there, for Watch.
+	Probe func(context.Context) error
+
+	watch vigil
 }
 
 // Wrap puts the front before a chain. In the chain, stage.MayWait says no:
@@ -34,8 +41,20 @@ func (f *Front) Wrap(chain message.HandlerFunc) message.HandlerFunc {
 				return nil, err
 			}
 		}
-		return chain(msg) // bad events are left, for the poison queue
+		return nil, f.poison(msg, chain)
 	}
+}
+
+// poison hands the bad events that are left to the chain, for the poison queue.
+// Where that needs a person, they wait.
+func (f *Front) poison(msg *message.Message, chain message.HandlerFunc) error {
+	_, err := chain(msg)
+	if stage.ClassOf(err) != stage.Unfixable {
+		return err
+	}
+	f.Park(err)
+	<-msg.Context().Done()
+	return msg.Context().Err()
 }
 
 // errAgain says that the weather has changed: the chain may be tried again.
@@ -49,15 +68,20 @@ func (f *Front) handle(msg *message.Message, b *event.Batch, chain message.Handl
 			if f.Changes && !copied.done {
 				copied.take(b)
 			}
-			err := try(msg, chain)
+			err := f.try(msg, chain)
 			if err == nil {
 				f.Store.worked()
 			}
-			if b.Count(event.Open) == 0 || stage.ClassOf(err) != stage.Retryable || msg.Context().Err() != nil {
+			class := stage.ClassOf(err)
+			if b.Count(event.Open) == 0 || class != stage.Retryable && class != stage.Unfixable || msg.Context().Err() != nil {
 				copied.release()
 				return err
 			}
-			f.Store.failed(err)
+			if class == stage.Unfixable {
+				f.Park(err)
+			} else {
+				f.Store.failed(err)
+			}
 		}
 		if !copied.done {
 			copied.take(b)
@@ -73,12 +97,13 @@ func (f *Front) handle(msg *message.Message, b *event.Batch, chain message.Handl
 }
 
 // try runs the chain in a way that does not wait for a dependency.
-func try(msg *message.Message, chain message.HandlerFunc) error {
+func (f *Front) try(msg *message.Message, chain message.HandlerFunc) error {
 	ctx := msg.Context()
-	msg.SetContext(stage.WithoutWaiting(ctx))
+	a := f.watch.begin(ctx)
+	msg.SetContext(stage.WithoutWaiting(a))
 	defer msg.SetContext(ctx)
 	_, err := chain(msg)
-	return err
+	return f.watch.end(a, err)
 }
 
 // keep stores the open events, whose blob is given, and settles them.

@@ -35,6 +35,7 @@ type Store struct {
 	oldest   time.Time // when the oldest batch was stored, at the time of looked
 	looked   time.Time
 	wanted   int64 // bytes of the last batch that found no room; 0: it did
+	attached bool  // there is a chain to deliver to
 	away     bool  // the chain has not delivered since it last failed
 	backlog  bool  // it was said that there is something to drain, and not yet that it is done
 	removals []removal
@@ -194,11 +195,28 @@ func (s *Store) reserve(bytes int64) bool {
 // Called with mu held.
 func (s *Store) isFull() bool { return s.wanted > 0 && s.bytes+s.wanted > s.max }
 
-// direct says whether a batch of a lane may go through the chain: nothing of
-// its lane is stored, and the weather is not known to be bad.
+// Attach says that there is a chain now. Before, and after Detach, everything
+// is stored.
+func (s *Store) Attach() { s.attach(true) }
+
+// Detach says that there is no chain any more, such as one that needs a person.
+func (s *Store) Detach() { s.attach(false) }
+
+func (s *Store) attach(there bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.attached = there
+	s.tell()
+}
+
+// direct says whether a batch of a lane may go through the chain: there is one,
+// nothing of the lane is stored, and the weather is not known to be bad.
 func (s *Store) direct(laneName string) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if !s.attached {
+		return false
+	}
 	if l := s.lanes[laneName]; l != nil && l.batches > 0 {
 		return false
 	}

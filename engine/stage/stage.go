@@ -13,7 +13,8 @@
 //  4. Open(ctx, Settings) makes the working instance. The engine opens
 //     resources first, then sinks, then middlewares, then sources. An Open
 //     that fails for bad weather (a dependency away) is called again, with
-//     backoff; one that fails with Fatal parks the route.
+//     backoff; one that fails with Fatal parks the route. Before a spool the
+//     source is opened at once, beside the rest.
 //  5. The instance works: Read, Wrap, Apply or Write.
 //  6. Close, in the opposite order. It is called once per successful Open,
 //     after the last event is settled, and never while a call is running.
@@ -213,4 +214,23 @@ type Linker interface {
 type Link struct {
 	Writes bool   // false: reads
 	What   string // "kafka:<resource>:<topic>", "file:<path>", "stdout"
+}
+
+// Requirer is a Config that can only work in a place that is right for it.
+// What is missing there is a problem that validate reports at the key. Called
+// after Validate.
+type Requirer interface {
+	Requires() []Requirement
+}
+
+// Requirement is one such condition.
+type Requirement struct {
+	Key string // that asks for it: "ack"
+	// Spool: the route must have `spool: {when: always}`. Why is said to the
+	// user: "answers when the events are stored".
+	Spool bool
+	Why   string
+	// Alone is what only one stage of a pipeline can have: a path that it
+	// serves. "": nothing.
+	Alone string
 }

@@ -1,0 +1,42 @@
+package config
+
+import "millrace/engine/stage"
+
+// claim is what one stage of the pipeline has for itself.
+type claim struct {
+	path string
+	pos  Pos
+}
+
+// checkRequirements looks whether the stages of a route have what they need
+// around them. n is the route in the file.
+func (b *builder) checkRequirements(r *Route, n *node, path string) {
+	for step := range r.Steps() {
+		q, ok := step.Config.(stage.Requirer)
+		if !ok {
+			continue
+		}
+		for _, need := range q.Requires() {
+			at := step.Path
+			pos := n.find(join(step.Path[len(path)+1:], need.Key), step.Pos)
+			if at = join(at, need.Key); b.report.mentions(at) {
+				continue
+			}
+			if need.Spool && (r.Spool == nil || r.Spool.When != SpoolAlways) {
+				b.report.add(pos, at, "%s, so the route needs a spool for all of them; give route %s `spool: {when: always}`", need.Why, r.Name)
+			}
+			if need.Alone != "" {
+				b.alone(need.Alone, claim{at, pos})
+			}
+		}
+	}
+}
+
+// alone lets the first stage that asks have what only one can have.
+func (b *builder) alone(what string, c claim) {
+	if first, taken := b.claims[what]; taken {
+		b.report.add(c.pos, c.path, "%s is taken by %s at %s", what, first.path, first.pos)
+		return
+	}
+	b.claims[what] = c
+}
