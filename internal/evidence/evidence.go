@@ -4,6 +4,7 @@
 package evidence
 
 import (
+	"crypto/sha256"
 	"fmt"
 	"slices"
 	"strings"
@@ -36,6 +37,12 @@ type Attribute struct {
 func (e *Event) normalise() {
 	e.Time = e.Time.UTC().Truncate(time.Microsecond)
 	slices.SortFunc(e.Attributes, func(a, b Attribute) int { return strings.Compare(a.Key, b.Key) })
+}
+
+// Sum is a checksum of everything the event says; two events with the same one
+// are the same event, unchanged.
+func (e *Event) Sum() [sha256.Size]byte {
+	return sha256.Sum256(fmt.Appendf(nil, "%v %d %q %q", e.ID, e.Time.UnixMicro(), e.Text, e.Attributes))
 }
 
 func (e *Event) same(o *Event) bool {

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -77,6 +78,9 @@ func (p *Proxy) move(l *link, to, from *net.TCPConn) {
 				}
 			}
 			if err != nil {
+				if err != io.EOF {
+					l.reset()
+				}
 				return
 			}
 		}
