@@ -4,7 +4,10 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
+	"net"
 	"slices"
+	"strings"
 
 	"github.com/twmb/franz-go/pkg/kerr"
 
@@ -33,7 +36,9 @@ func Classify(err error) error {
 	case isAny(err, badRecord):
 		return stage.Bad(err)
 	case isAny(err, needsPerson), isCertificate(err):
-		return stage.Fatal(err)
+		return stage.Fatal(advised(err))
+	case errors.As(err, new(tls.RecordHeaderError)):
+		return fmt.Errorf("%w; the other side speaks no TLS: use the brokers' TLS port, or set tls: false", err)
 	default:
 		return err
 	}
@@ -43,8 +48,35 @@ func isAny(err error, these []error) bool {
 	return slices.ContainsFunc(these, func(e error) bool { return errors.Is(err, e) })
 }
 
-// isCertificate says whether the other side's certificate was refused.
+// isCertificate says whether one side refused the certificate of the other.
 func isCertificate(err error) bool {
 	return errors.As(err, new(*tls.CertificateVerificationError)) ||
-		errors.As(err, new(x509.UnknownAuthorityError)) || errors.As(err, new(x509.HostnameError))
+		errors.As(err, new(x509.UnknownAuthorityError)) || errors.As(err, new(x509.HostnameError)) || wantsCertificate(err)
+}
+
+// wantsCertificate says whether the broker refused ours, or that we have none.
+// The library gives its alerts no type of their own.
+func wantsCertificate(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Err.Error(), "certificate")
+}
+
+// advised says what to set.
+func advised(err error) error {
+	advice := ""
+	switch {
+	case errors.As(err, new(x509.UnknownAuthorityError)):
+		advice = "set tls.ca of the kafka resource to the certificate file of the authority that signed the broker's"
+	case errors.As(err, new(x509.HostnameError)):
+		advice = "set tls.server_name of the kafka resource to a name in the broker's certificate"
+	case wantsCertificate(err):
+		advice = "the broker wants a certificate that it trusts: set tls.cert and tls.key of the kafka resource"
+	case errors.Is(err, kerr.SaslAuthenticationFailed):
+		advice = "check sasl.user and sasl.password of the kafka resource"
+	case errors.Is(err, kerr.UnsupportedSaslMechanism):
+		advice = "set sasl.mechanism of the kafka resource to one that the brokers offer"
+	default:
+		return err
+	}
+	return fmt.Errorf("%w; %s", err, advice)
 }

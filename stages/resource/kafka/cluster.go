@@ -3,7 +3,6 @@ package kafka
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -14,8 +13,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-	"github.com/twmb/franz-go/pkg/sasl/plain"
-	"github.com/twmb/franz-go/pkg/sasl/scram"
 
 	"millrace/engine/stage"
 	"millrace/stages/resource/kafka/registry"
@@ -43,15 +40,17 @@ type Cluster struct {
 func open(c *Config, s stage.Settings, brokerAddress, registryAddress string) (*Cluster, error) {
 	cluster := &Cluster{log: s.Log}
 	brokers := splitList(c.Brokers)
+	var err error
 	if c.embedded() {
-		var err error
 		if cluster.broker, err = startBroker(s, brokerAddress, int64(c.EmbeddedRetention)); err != nil {
 			return nil, err
 		}
 		brokers = []string{cluster.broker.address}
 		s.Log.Info("embedded broker (kfake) at " + cluster.broker.address + ", not for production; for Kafka set " + toSet(s, "brokers"))
 	}
-	cluster.opts = c.clientOpts(s, brokers)
+	if cluster.opts, err = c.clientOpts(s, brokers); err != nil {
+		return nil, errors.Join(err, cluster.Close())
+	}
 	if err := cluster.openRegistry(c, s, registryAddress); err != nil {
 		return nil, errors.Join(err, cluster.Close())
 	}
@@ -76,7 +75,7 @@ func directory(s stage.Settings) string {
 	}
 }
 
-func (c *Config) clientOpts(s stage.Settings, brokers []string) []kgo.Opt {
+func (c *Config) clientOpts(s stage.Settings, brokers []string) ([]kgo.Opt, error) {
 	opts := []kgo.Opt{
 		kgo.SeedBrokers(brokers...),
 		kgo.ClientID(c.ClientID),
@@ -85,21 +84,8 @@ func (c *Config) clientOpts(s stage.Settings, brokers []string) []kgo.Opt {
 		kgo.MetadataMinAge(time.Second), // a leader that moved is found within seconds
 		kgo.DisableClientMetrics(),      // nobody asked for brokers to collect them
 	}
-	if c.TLS {
-		opts = append(opts, kgo.DialTLSConfig(&tls.Config{MinVersion: tls.VersionTLS12}))
-	}
-	if c.SASL == nil {
-		return opts
-	}
-	user, password := c.SASL.User, c.SASL.Password.Reveal()
-	switch c.SASL.Mechanism {
-	case "plain":
-		return append(opts, kgo.SASL(plain.Auth{User: user, Pass: password}.AsMechanism()))
-	case "scram-sha-256":
-		return append(opts, kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha256Mechanism()))
-	default:
-		return append(opts, kgo.SASL(scram.Auth{User: user, Pass: password}.AsSha512Mechanism()))
-	}
+	security, err := c.securityOpts(s)
+	return append(opts, security...), err
 }
 
 // openRegistry serves the embedded registry where one is wanted, and makes the

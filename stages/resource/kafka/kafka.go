@@ -56,24 +56,16 @@ type Config struct {
 	Registry stage.Secret `yaml:"registry"`
 	// ClientID names this program to the brokers. Default millrace.
 	ClientID string `yaml:"client_id"`
-	// TLS encrypts the connections to the brokers. Default false.
-	TLS bool `yaml:"tls"`
-	// SASL is how to log in at the brokers. Default: not at all.
+	// TLS encrypts the connections to the brokers: true, or with more to say
+	// {ca: file}. Default false. The embedded broker does without.
+	TLS *TLS `yaml:"tls"`
+	// SASL is how to log in at the brokers. Default: not at all. The embedded
+	// broker does without.
 	SASL *SASL `yaml:"sasl"`
 	// EmbeddedRetention is how many bytes the embedded broker keeps of each
 	// partition whose topic sets no retention_bytes of its own, default 256MiB.
 	// What a consumer group has yet to read is kept beyond it.
 	EmbeddedRetention stage.Size `yaml:"embedded_retention"`
-}
-
-// SASL is a login.
-type SASL struct {
-	// Mechanism is plain, scram-sha-256 or scram-sha-512.
-	Mechanism string `yaml:"mechanism"`
-	// User is the name to log in with.
-	User string `yaml:"user"`
-	// Password goes with it.
-	Password stage.Secret `yaml:"password"`
 }
 
 // Validate checks the addresses and the login.
@@ -82,20 +74,11 @@ func (c *Config) Validate(p *stage.Problems) {
 		checkEmbedded(p, "brokers", c.Brokers)
 	} else {
 		c.checkBrokers(p)
+		c.checkSecurity(p)
 	}
 	c.checkRegistry(p)
 	if c.EmbeddedRetention < 1<<20 {
 		p.Add("embedded_retention", "must be at least 1MiB, got %v", c.EmbeddedRetention)
-	}
-	if c.SASL == nil {
-		return
-	}
-	p.OneOf("sasl.mechanism", c.SASL.Mechanism, "plain", "scram-sha-256", "scram-sha-512")
-	if c.SASL.User == "" {
-		p.Add("sasl.user", "must not be empty")
-	}
-	if c.SASL.Mechanism == "plain" && !c.TLS {
-		p.Warn("sasl.mechanism", "plain sends the password readable for all on the way; set tls: true")
 	}
 }
 

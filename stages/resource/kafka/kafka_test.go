@@ -245,8 +245,10 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		"brokers: want embedded or embedded:PORT":     func(c *Config) { c.Brokers = "embedded:x" },
 		"registry: want embedded or a URL":            func(c *Config) { c.Registry = "registry:8081" },
 		"embedded_retention: must be at least 1MiB":   func(c *Config) { c.EmbeddedRetention = 1 },
-		"sasl.mechanism: must be one of":              func(c *Config) { c.SASL = &SASL{Mechanism: "md5", User: "u"} },
-		"sasl.user: must not be empty":                func(c *Config) { c.SASL = &SASL{Mechanism: "plain"} },
+		"sasl.mechanism: must be one of":              func(c *Config) { c.Brokers, c.SASL = "kafka:9092", &SASL{Mechanism: "md5", User: "u"} },
+		"sasl.user: must not be empty":                func(c *Config) { c.Brokers, c.SASL = "kafka:9092", &SASL{Mechanism: "plain"} },
+		"sasl.password: must not be empty":            func(c *Config) { c.Brokers, c.SASL = "kafka:9092", &SASL{Mechanism: "plain"} },
+		"sasl.mechanism: plain sends the password":    func(c *Config) { c.Brokers, c.SASL = "kafka:9092", &SASL{Mechanism: "plain"} },
 		"registry: the ids that an embedded registry": func(c *Config) { c.Brokers, c.Registry = "kafka:9092", "embedded" },
 	} {
 		c := Stage.New().(*Config)
