@@ -22,7 +22,7 @@ func Edges(p *config.Pipeline) []Edge {
 	var edges []Edge
 	for i := range p.Routes {
 		from := &p.Routes[i]
-		for sink := range from.Sink.Feeds() {
+		for sink := range from.Feeds() {
 			edges = append(edges, Edge{From: from.Name, To: sink.Route})
 		}
 		for written := range links(from, true) {

@@ -26,6 +26,7 @@ type RouteReport struct {
 type Books struct {
 	In        int64 `json:"in"`
 	Delivered int64 `json:"delivered"`
+	Diverted  int64 `json:"diverted"` // of the delivered ones: to another sink, while the route's own was away
 	Filtered  int64 `json:"filtered"`
 	Shed      int64 `json:"shed"`
 	Poisoned  int64 `json:"poisoned"`
@@ -53,7 +54,7 @@ type ResourceUse struct {
 // BooksOf writes a page out.
 func BooksOf(p books.Page) Books {
 	return Books{
-		In: p.In, Batches: p.Batches, InFlight: p.InFlight, Lost: p.Lost,
+		In: p.In, Batches: p.Batches, InFlight: p.InFlight, Lost: p.Lost, Diverted: p.Diverted,
 		Delivered: p.Outcomes[event.Delivered], Filtered: p.Outcomes[event.Filtered], Shed: p.Outcomes[event.Shed],
 		Poisoned: p.Outcomes[event.Poisoned], Rejected: p.Outcomes[event.Rejected], Returned: p.Outcomes[event.Returned],
 	}

@@ -81,8 +81,29 @@ func (w *wiring) middleware(ctx context.Context, step config.Step) (message.Hand
 			return chain.Transform(applier, w.steps[step.Path], next)
 		}, err
 	}
-	wrapper, err := openStep(ctx, w, step, stage.Middleware.Open)
+	outlets, err := w.outlets(ctx, step)
+	if err != nil {
+		return nil, err
+	}
+	wrapper, err := openStep(ctx, w, step, func(c stage.Middleware, ctx context.Context, s stage.Settings) (stage.Wrapper, error) {
+		s.Outlet = func(o stage.Outlet) message.HandlerFunc { return outlets[string(o)] }
+		return c.Open(ctx, s)
+	})
 	return func(next message.HandlerFunc) message.HandlerFunc { return wrapper.Wrap(next) }, err
+}
+
+// outlets makes the sinks that a middleware has for itself, by their keys.
+func (w *wiring) outlets(ctx context.Context, step config.Step) (map[string]message.HandlerFunc, error) {
+	made := make(map[string]message.HandlerFunc, len(step.Outlets))
+	for i := range step.Outlets {
+		o := &step.Outlets[i]
+		h, err := w.sink(ctx, &o.Sink)
+		if err != nil {
+			return nil, err
+		}
+		made[o.Key] = chain.Divert(h)
+	}
+	return made, nil
 }
 
 // sink makes the end of a chain: a sink, another route, or branches.

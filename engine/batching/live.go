@@ -34,6 +34,9 @@ func LiveOf(msg *message.Message) *Live {
 	return msg.Context().Value(liveKey{}).(*Live)
 }
 
+// Diverted notes that n events were delivered to another sink than the route's.
+func (l *Live) Diverted(n int) { l.sub.books.Diverted(n) }
+
 // Finish hands the batch back when all of its events are settled. Neither the
 // batch nor its events may be used afterwards.
 func (l *Live) Finish() { l.sub.finished <- l }

@@ -24,6 +24,7 @@ type Books struct {
 	batches  atomic.Int64
 	outcomes [event.NumOutcomes]atomic.Int64
 	lost     atomic.Int64
+	diverted atomic.Int64
 	inFlight atomic.Pointer[func() int64]
 
 	mu      sync.Mutex
@@ -53,6 +54,10 @@ func (b *Books) CountInFlight(f func() int64) { b.inFlight.Store(&f) }
 // Settled counts n events that reached an outcome.
 func (b *Books) Settled(o event.Outcome, n int) { b.outcomes[o].Add(int64(n)) }
 
+// Diverted counts n events that were delivered to another sink than the route's
+// own, since that was away. They are among the delivered ones.
+func (b *Books) Diverted(n int) { b.diverted.Add(int64(n)) }
+
 // Latency notes the time from each event's Due to now, in Unix nanoseconds;
 // events without Due are left out. Called when they are settled, before their
 // memory is given back.
@@ -76,6 +81,7 @@ func (b *Books) Latencies() Latencies {
 // Page is a copy of the books at one moment.
 type Page struct {
 	In, Bytes, Batches, InFlight, Lost int64
+	Diverted                           int64 // of the delivered ones
 	Outcomes                           [event.NumOutcomes]int64
 }
 
@@ -91,6 +97,7 @@ func (b *Books) Page() Page {
 		p.Outcomes[o] = b.outcomes[o].Load()
 	}
 	p.In, p.Bytes, p.Batches, p.Lost = b.in.Load(), b.bytes.Load(), b.batches.Load(), b.lost.Load()
+	p.Diverted = b.diverted.Load()
 	return p
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
+	"millrace/engine/batching"
 	"millrace/engine/event"
 	"millrace/engine/stage"
 )
@@ -107,6 +108,20 @@ func halve(b *event.Batch, do func(*event.Batch) error) error {
 	}
 	head, tail := b.Split(n / 2)
 	return stage.Worse(halve(head, do), halve(tail, do))
+}
+
+// Divert is the handler that delivers to another end than the route's own, and
+// notes in the route's books how many.
+func Divert(end message.HandlerFunc) message.HandlerFunc {
+	return func(msg *message.Message) ([]*message.Message, error) {
+		b := stage.BatchOf(msg)
+		before := b.Count(event.Delivered)
+		_, err := end(msg)
+		if n := b.Count(event.Delivered) - before; n > 0 {
+			batching.LiveOf(msg).Diverted(n)
+		}
+		return nil, err
+	}
 }
 
 // Broadcast is the handler that gives every event to every branch. Each branch

@@ -25,6 +25,7 @@ type account struct {
 var booksColumns = []booksColumn{
 	{title: "in", of: func(a *account) string { return thousands(a.In) }, always: true},
 	{title: "delivered", of: func(a *account) string { return thousands(a.Delivered) }, always: true},
+	{title: "diverted", of: func(a *account) string { return thousands(a.Diverted) }},
 	{title: "filtered", of: func(a *account) string { return thousands(a.Filtered) }},
 	{title: "shed", of: func(a *account) string { return thousands(a.Shed) }},
 	{title: "poisoned", of: func(a *account) string { return thousands(a.Poisoned) }},

@@ -181,7 +181,7 @@ func withSource(p *config.Pipeline, route string, source stage.Source) (*config.
 			continue
 		}
 		seen[r.Name] = true
-		for feed := range r.Sink.Feeds() {
+		for feed := range r.Feeds() {
 			needed = append(needed, feed.Route)
 		}
 		own := *r

@@ -97,11 +97,26 @@ func flow(r *config.Route) string {
 	} else {
 		names = append(names, "(fed)")
 	}
-	for _, m := range r.Middleware {
-		names = append(names, m.Name)
-	}
+	names = append(names, flowOf(r.Middleware)...)
 	return strings.Join(append(names, end(&r.Sink)), " > ")
 }
+
+// flowOf names the stages of a chain, with the sinks that they have for
+// themselves: "breaker [divert: file]".
+func flowOf(list []config.Step) (names []string) {
+	for _, m := range list {
+		name := m.Name
+		for i := range m.Outlets {
+			o := &m.Outlets[i]
+			name += " [" + word(o.Key) + ": " + end(&o.Sink) + "]"
+		}
+		names = append(names, name)
+	}
+	return names
+}
+
+// word is what an outlet's key says: "divert" of "on_open.divert".
+func word(key string) string { return key[strings.LastIndexByte(key, '.')+1:] }
 
 func end(s *config.Sink) string {
 	switch {
@@ -116,10 +131,7 @@ func end(s *config.Sink) string {
 	}
 	var ends []string
 	for b := range s.Branches() {
-		var names []string
-		for _, m := range b.Middleware {
-			names = append(names, m.Name)
-		}
+		names := flowOf(b.Middleware)
 		ends = append(ends, rule(s, b)+strings.Join(append(names, end(&b.Sink)), " > "))
 	}
 	return word + " (" + strings.Join(ends, " | ") + ")"

@@ -65,6 +65,10 @@ func (m *flowchart) route(r *config.Route, id string) {
 func (m *flowchart) chain(at, arrow string, list []config.Step, s *config.Sink) {
 	for _, step := range list {
 		at, arrow = m.step(at, arrow, step, "[%s]"), " --> "
+		for i := range step.Outlets {
+			o := &step.Outlets[i]
+			m.chain(at, " -.->|"+label(word(o.Key))+"| ", nil, &o.Sink)
+		}
 	}
 	switch {
 	case s.Stage != nil:

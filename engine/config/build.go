@@ -113,7 +113,7 @@ func (b *builder) resource(e entry, k resourceKind) {
 	if !ok {
 		return
 	}
-	if cfg, ok := b.config(st, e.value, path, e.pos, e.key); ok {
+	if cfg, _ := b.config(st, e.value, path, e.pos, e.key); cfg != nil {
 		b.out.Resources = append(b.out.Resources, Resource{
 			Name: e.key, Stage: st, Config: cfg.(stage.Resource), Path: path, Pos: e.pos,
 		})
@@ -240,9 +240,30 @@ func (b *builder) step(e entry, noun, path, branch string, kinds ...stage.Kind) 
 	}
 	var ok bool
 	if s.Stage, ok = b.lookup(name, noun, e.pos, path, kinds...); ok {
-		s.Config, _ = b.config(s.Stage, e.value, path, e.pos, "")
+		var d *decoder
+		if s.Config, d = b.config(s.Stage, e.value, path, e.pos, ""); d != nil {
+			b.outlets(&s, d, e)
+		}
 	}
 	return s
+}
+
+// outlets makes the sinks that a middleware has for itself.
+func (b *builder) outlets(s *Step, d *decoder, e entry) {
+	for _, o := range d.outlets {
+		path := join(s.Path, o.key)
+		o.sink = shapeSink(b.report, body(o.sink), path)
+		made, ok := b.only(o.sink, path, "sink")
+		switch {
+		case !ok:
+			b.guess = true
+		case made.key == "broadcast" || made.key == "switch":
+			b.guess = true
+			b.report.add(made.pos, path, "must be one sink or {route: other}, got %s; the other route may have one", made.key)
+		default:
+			s.Outlets = append(s.Outlets, Outlet{Key: o.key, Sink: b.sink(o.sink, path, e.value.find(o.key, e.pos), s.Name)})
+		}
+	}
 }
 
 // sink makes the end of a route or a branch; at is the place of its key.

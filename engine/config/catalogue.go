@@ -64,18 +64,18 @@ func kindList(kinds []stage.Kind) string {
 
 // config makes a stage's Config: defaults, the file over them, references to
 // resources, and the stage's own rules. self is the name of a resource, which
-// cannot refer to itself.
-func (b *builder) config(st stage.Stage, n *node, path string, pos Pos, self string) (any, bool) {
+// cannot refer to itself. The decoder knows what else was found.
+func (b *builder) config(st stage.Stage, n *node, path string, pos Pos, self string) (any, *decoder) {
 	if bug := newBug(st); bug != "" {
 		b.report.add(pos, path, "%s: a bug of the %s %s", bug, st.Kind, st.Name)
-		return nil, false
+		return nil, nil
 	}
 	cfg := st.New()
 	d := b.decode(cfg, n, path, pos)
 	refs := &references{decoder: d, body: n, resources: b.kinds, self: self}
 	refs.walk(reflect.ValueOf(cfg).Elem(), "")
 	b.validate(cfg, n, d)
-	return cfg, true
+	return cfg, d
 }
 
 // newBug says what is wrong with a stage's New.

@@ -89,7 +89,7 @@ func (b *builder) checkGraph() {
 	fed := map[string]*Sink{} // by which end, the first one
 	known := !b.guess
 	for i := range b.out.Routes {
-		for end := range b.out.Routes[i].Sink.Feeds() {
+		for end := range b.out.Routes[i].Feeds() {
 			if b.out.Route(end.Route) == nil {
 				known = false
 				b.unknownRoute(&b.out.Routes[i], end)
@@ -128,7 +128,7 @@ func (b *builder) checkCycles() {
 	visit = func(name string) {
 		state[name] = inside
 		trail = append(trail, name)
-		for end := range b.out.Route(name).Sink.Feeds() {
+		for end := range b.out.Route(name).Feeds() {
 			switch {
 			case b.out.Route(end.Route) == nil:
 			case state[end.Route] == inside:

@@ -21,10 +21,19 @@ type decoder struct {
 	bad    map[string]bool // keys that have been reported
 	meant  map[string]bool // keys that a mistyped one was taken for
 	used   *[]Default
+	// outlets are the sinks that the Config has for itself.
+	outlets []outlet
+}
+
+// outlet is a sink in a Config: a field of type stage.Outlet.
+type outlet struct {
+	key  string
+	sink *node
 }
 
 var (
 	typeNode     = reflect.TypeFor[*node]()
+	typeOutlet   = reflect.TypeFor[stage.Outlet]()
 	typeSecret   = reflect.TypeFor[stage.Secret]()
 	typePath     = reflect.TypeFor[stage.Path]()
 	typeTextForm = reflect.TypeFor[encoding.TextUnmarshaler]()
@@ -39,6 +48,11 @@ func (d *decoder) fail(pos Pos, key, format string, args ...any) {
 func (d *decoder) value(v reflect.Value, n *node, key string) {
 	if v.Type() == typeNode {
 		v.Set(reflect.ValueOf(n))
+		return
+	}
+	if v.Type() == typeOutlet {
+		v.SetString(key)
+		d.outlets = append(d.outlets, outlet{key, n})
 		return
 	}
 	if n.isNull() {

@@ -78,6 +78,15 @@ type Step struct {
 	// "routes.generate.middleware.limiter".
 	Path string
 	Pos  Pos
+	// Outlets are the sinks that a middleware has for itself, such as a
+	// breaker's `divert:`.
+	Outlets []Outlet
+}
+
+// Outlet is a sink of a middleware's own.
+type Outlet struct {
+	Key  string // of the Config: "on_open.divert"
+	Sink Sink   // a stage or a route
 }
 
 // Sink is where a route ends: exactly one of the four is set.
@@ -105,23 +114,33 @@ type Case struct {
 }
 
 // Steps lists the stages of a route in the order events meet them: source,
-// middleware, then sinks, depth first.
+// middleware, then sinks, depth first. The sinks of a middleware's outlets come
+// behind it.
 func (r *Route) Steps() iter.Seq[Step] {
 	return func(yield func(Step) bool) {
 		if r.Source != nil && !yield(*r.Source) {
 			return
 		}
-		for _, s := range r.Middleware {
-			if !yield(s) {
-				return
-			}
+		if chainSteps(r.Middleware, yield) {
+			r.Sink.Steps()(yield)
 		}
-		for s := range r.Sink.Steps() {
-			if !yield(s) {
-				return
+	}
+}
+
+func chainSteps(list []Step, yield func(Step) bool) bool {
+	for _, s := range list {
+		if !yield(s) {
+			return false
+		}
+		for i := range s.Outlets {
+			for out := range s.Outlets[i].Sink.Steps() {
+				if !yield(out) {
+					return false
+				}
 			}
 		}
 	}
+	return true
 }
 
 // Steps lists the stages below a sink, depth first.
@@ -131,10 +150,8 @@ func (s *Sink) Steps() iter.Seq[Step] {
 			return
 		}
 		for b := range s.Branches() {
-			for _, step := range b.Middleware {
-				if !yield(step) {
-					return
-				}
+			if !chainSteps(b.Middleware, yield) {
+				return
 			}
 			for step := range b.Sink.Steps() {
 				if !yield(step) {
@@ -161,6 +178,27 @@ func (s *Sink) Branches() iter.Seq[*Branch] {
 	}
 }
 
+// Feeds lists the ends of a route that feed other routes (Route is set), those
+// of outlets first.
+func (r *Route) Feeds() iter.Seq[*Sink] {
+	return func(yield func(*Sink) bool) {
+		if chainFeeds(r.Middleware, yield) {
+			r.Sink.Feeds()(yield)
+		}
+	}
+}
+
+func chainFeeds(list []Step, yield func(*Sink) bool) bool {
+	for _, s := range list {
+		for i := range s.Outlets {
+			if end := &s.Outlets[i].Sink; end.Route != "" && !yield(end) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // Feeds lists the ends of a sink that feed other routes (Route is set),
 // depth first.
 func (s *Sink) Feeds() iter.Seq[*Sink] {
@@ -169,6 +207,9 @@ func (s *Sink) Feeds() iter.Seq[*Sink] {
 			return
 		}
 		for b := range s.Branches() {
+			if !chainFeeds(b.Middleware, yield) {
+				return
+			}
 			for end := range b.Sink.Feeds() {
 				if !yield(end) {
 					return

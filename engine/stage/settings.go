@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net/http"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/prometheus/client_golang/prometheus"
 )
 
@@ -37,6 +38,11 @@ type Settings struct {
 	Mount func(path string, h http.Handler) error
 	// Resource finds an opened resource by its name; use Use.
 	Resource func(name string) (any, error)
+	// Outlet is the handler of a sink that the Config names by a field of this
+	// type. It settles the events of the message's batch, or returns an error,
+	// as a Wrapper's next does. The engine opens the sink before the stage and
+	// closes it afterwards.
+	Outlet func(Outlet) message.HandlerFunc
 	// Variables names, by key ("brokers"), the environment variables that were
 	// not set and whose defaults in the file the Config therefore holds; for
 	// messages that say what to set.
@@ -48,6 +54,11 @@ type Settings struct {
 // file, it becomes the only resource of that kind; what cannot be resolved is
 // a problem that validate reports.
 type Ref string
+
+// Outlet is a sink of a middleware's own, for events that it does not let go
+// on: `on_open: {divert: {file: {…}}}`. In the file the field holds one sink, as
+// `sink:` does, or {route: other}. "": there is none.
+type Outlet string
 
 // Use returns the opened resource that ref names, as the type its package
 // documents.

@@ -23,6 +23,7 @@ var named = map[reflect.Type]string{
 	reflect.TypeFor[time.Duration]():  "duration",
 	reflect.TypeFor[stage.Path]():     "path",
 	reflect.TypeFor[stage.Secret]():   "secret",
+	reflect.TypeFor[stage.Outlet]():   "one sink, or route",
 }
 
 var textForm = reflect.TypeFor[encoding.TextUnmarshaler]()

@@ -15,8 +15,9 @@
 //	                               after open_for
 //
 // A batch that finds it open waits, so that an outage becomes backpressure
-// rather than errors; on_open: reject tells the source no instead. Put the
-// breaker inside of retry: a waiting batch spends no attempt.
+// rather than errors; on_open: reject tells the source no instead, and divert
+// delivers to another sink meanwhile. Put the breaker inside of retry: a waiting
+// batch spends no attempt.
 //
 // Routes that use the same dependency can share a breaker. It is a resource
 // then, and each route names it:
@@ -65,7 +66,10 @@ var Stage = stage.Stage{Name: "breaker", Kind: stage.KindMiddleware, Files: file
 
 // Open makes a closed breaker, or finds the one to share.
 func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Wrapper, error) {
-	b := &breaker{onOpen: c.OnOpen, about: circuit.About{Route: s.Route, Name: s.Name}}
+	b := &breaker{onOpen: c.OnOpen.does(), about: circuit.About{Route: s.Route, Name: s.Name}}
+	if b.onOpen == onOpenDivert {
+		b.divert = s.Outlet(c.OnOpen.Divert)
+	}
 	var err error
 	if c.Resource != nil {
 		b.about.Resource = string(c.Resource.Name)
@@ -86,6 +90,7 @@ func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Wrapper, error
 type breaker struct {
 	circuit *circuit.Breaker
 	onOpen  string
+	divert  message.HandlerFunc // where batches go that find it open; nil: nowhere
 	about   circuit.About
 	path    string
 }
@@ -112,6 +117,10 @@ func (b *breaker) handle(msg *message.Message, next message.HandlerFunc) error {
 		return err
 	}
 	p, err := b.circuit.Enter(msg.Context(), b.onOpen == onOpenWait && stage.MayWait(msg.Context()))
+	if err != nil && b.divert != nil && msg.Context().Err() == nil {
+		_, err = b.divert(msg)
+		return err
+	}
 	if err != nil {
 		return b.refuse(msg.Context(), batch, err)
 	}

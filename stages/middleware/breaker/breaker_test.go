@@ -80,6 +80,7 @@ func (r *rig) settings(route string) stage.Settings {
 			}
 			return nil, errors.New("no such resource is open: " + name)
 		},
+		Outlet: func(stage.Outlet) message.HandlerFunc { return nil },
 	}
 }
 
@@ -298,7 +299,7 @@ func TestWaitingBatchesAreWokenByAChangeOfState(t *testing.T) {
 
 func TestOnOpenFailSaysWhenToComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := build(t, func(c *Config) { c.OnOpen = "fail" })
+		r := build(t, func(c *Config) { c.OnOpen = OnOpen{word: "fail"} })
 		r.fail(t, 5)
 		time.Sleep(2 * time.Second)
 		calls := r.calls

@@ -12,6 +12,7 @@ const (
 	onOpenWait   = "wait"
 	onOpenReject = "reject"
 	onOpenFail   = "fail"
+	onOpenDivert = "divert"
 )
 
 // Config is what a pipeline file says about a breaker. A call is one attempt
@@ -25,8 +26,9 @@ type Config struct {
 	// (no attempt of a retry around it is spent), reject its events (the source
 	// is told no and when to come back, an HTTP source answers 503; events of a
 	// source that cannot send them again are lost), or fail (the attempt fails
-	// at once, saying when to come back). Default wait.
-	OnOpen string `yaml:"on_open"`
+	// at once, saying when to come back). Or its events go to another sink:
+	// {divert: {file: {path: late.log}}}. Default wait.
+	OnOpen OnOpen `yaml:"on_open"`
 	// Share of failed calls from which on the breaker opens. Default 50%, or
 	// none where failures or consecutive_failures is given; the trials of a
 	// half-open breaker are judged by 50% then.
@@ -85,6 +87,34 @@ type Config struct {
 	Webhook stage.Secret `yaml:"webhook"`
 }
 
+// OnOpen is what a batch does that finds the breaker open.
+type OnOpen struct {
+	// Another sink, or {route: other}, that gets the events while the breaker is
+	// open. They are delivered then, and counted as diverted too: nobody brings
+	// them to the route's own sink later. Trial calls still go there. Default
+	// none.
+	Divert stage.Outlet `yaml:"divert"`
+
+	word string
+}
+
+// UnmarshalText reads a word.
+func (o *OnOpen) UnmarshalText(text []byte) error {
+	*o = OnOpen{word: string(text)}
+	return nil
+}
+
+// MarshalText writes the word.
+func (o OnOpen) MarshalText() ([]byte, error) { return []byte(o.does()), nil }
+
+// does is what the batch does, in a word.
+func (o OnOpen) does() string {
+	if o.Divert != "" {
+		return onOpenDivert
+	}
+	return o.word
+}
+
 // Shared names a breaker resource. Unlike a plain reference it is only made
 // when a file asks for it: one shared breaker must not draw in every route.
 type Shared struct {
@@ -104,7 +134,7 @@ func (s Shared) MarshalText() ([]byte, error) { return []byte(s.Name), nil }
 func defaults() *Config {
 	d := circuit.Defaults()
 	return &Config{
-		OnOpen:           onOpenWait,
+		OnOpen:           OnOpen{word: onOpenWait},
 		SlowCallRate:     d.SlowCallRate,
 		SlowCallDuration: d.SlowCallDuration,
 		Window:           d.Window,
@@ -143,7 +173,15 @@ func (c *Config) rules() *circuit.Config {
 
 // Validate reports settings with which the breaker could not work.
 func (c *Config) Validate(p *stage.Problems) {
-	p.OneOf("on_open", c.OnOpen, onOpenWait, onOpenReject, onOpenFail)
+	switch c.OnOpen.does() {
+	case onOpenWait, onOpenReject, onOpenFail:
+	case onOpenDivert:
+		if c.OnOpen.Divert == "" {
+			p.Add("on_open", "divert needs a sink: {divert: {file: {path: late.log}}}")
+		}
+	default:
+		p.Add("on_open", "must be wait, reject, fail or {divert: {…}} with a sink, got %q", c.OnOpen.word)
+	}
 	if c.Resource == nil {
 		c.rules().Validate(p)
 		return
@@ -182,6 +220,8 @@ func (c *Config) Explain() stage.Explanation {
 			onOpenReject: "The breaker opens; events are rejected, their source is told no and when to come back " +
 				"(one that cannot send them again, such as Kafka, loses them), and ",
 			onOpenFail: "The breaker opens; batches fail at once and stay unsettled for whoever tries again, and ",
-		}[c.OnOpen] + trials,
+			onOpenDivert: "The breaker opens; events are delivered to the sink of divert instead, counted as diverted, " +
+				"and do not come to the route's own sink later; ",
+		}[c.OnOpen.does()] + trials,
 	}
 }

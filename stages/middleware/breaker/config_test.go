@@ -63,7 +63,13 @@ func TestSharingMistakesAreReportedWhereTheyStand(t *testing.T) {
 		{"{d: {kind: breaker, half_open_calls: 0}}", "{resource: d}", `p.yaml:2:49: resources.d.half_open_calls: must be at least 1`},
 		{"{d: {kind: breaker, window: 5, min_calls: 10}}", "{resource: d}", `p.yaml:2:54: resources.d.min_calls: must be at most the window of 5 calls`},
 		{"{}", "{half_open_calls: 0}", `routes.r0.middleware.breaker.half_open_calls: must be at least 1`},
-		{"{}", "{on_open: panic}", `must be one of [wait reject fail], got "panic"`},
+		{"{}", "{on_open: panic}", `p.yaml:7:28: routes.r0.middleware.breaker.on_open: must be wait, reject, fail or {divert: {…}} with a sink, got "panic"`},
+		{"{}", "{on_open: divert}", `divert needs a sink`},
+		{"{}", "{on_open: {divert: {}}}", `routes.r0.middleware.breaker.on_open.divert: must be one sink, such as {kafka: {topic: events}}, got none`},
+		{"{}", "{on_open: {divert: {dorp: {}}}}", `p.yaml:7:38: routes.r0.middleware.breaker.on_open.divert.dorp: no sink "dorp"; did you mean "drop"?`},
+		{"{}", "{on_open: {divert: {drop: {rate: 5}}}}", `routes.r0.middleware.breaker.on_open.divert.drop.rate: unknown key`},
+		{"{}", "{on_open: {divert: {route: r1}}}", `there is no route "r1"`},
+		{"{}", "{on_open: {divert: {broadcast: [drop]}}}", `must be one sink or {route: other}, got broadcast; the other route may have one`},
 		{"{}", "{record: [retryable, never]}", `routes.r0.middleware.breaker.record.1: must be one of`},
 	} {
 		if _, got := check(t, c.resources, c.breaker); !strings.Contains(got, c.want) {
@@ -78,7 +84,7 @@ func TestTheResourceHasTheSameRules(t *testing.T) {
 		of[f.Key] = f
 	}
 	for _, f := range docs.Of(Stage).Fields {
-		if f.Key == "resource" || f.Key == "resource.name" || f.Key == "on_open" {
+		if f.Key == "resource" || f.Key == "resource.name" || strings.HasPrefix(f.Key, "on_open") {
 			continue
 		}
 		if of[f.Key] != f || f.Comment == "" {
@@ -92,12 +98,16 @@ func TestTheResourceHasTheSameRules(t *testing.T) {
 }
 
 func TestExplainSaysWhatItDoes(t *testing.T) {
-	c := day2Config(func(c *Config) { c.OnOpen = onOpenReject })
+	c := day2Config(func(c *Config) { c.OnOpen = OnOpen{word: onOpenReject} })
 	x := c.Explain()
 	if want := "for 5s once 50% of the last 10 calls failed or 100% of the last 10 calls took longer than 1m0s"; !strings.Contains(x.Does, want) {
 		t.Errorf("%q, want %q", x.Does, want)
 	}
 	if !strings.Contains(x.Away, "rejected") || !strings.Contains(x.Away, "3 trial calls") {
+		t.Errorf("%q", x.Away)
+	}
+	c = day2Config(func(c *Config) { c.OnOpen.Divert = "on_open.divert" })
+	if x := c.Explain(); !strings.Contains(x.Away, "counted as diverted") {
 		t.Errorf("%q", x.Away)
 	}
 	c = defaults()
@@ -129,7 +139,9 @@ func TestEveryRuleReachesTheBreaker(t *testing.T) {
 		case reflect.Float64:
 			f.SetFloat(77)
 		case reflect.Struct:
-			f.Set(reflect.ValueOf(circuit.Window{Calls: 77}))
+			if w := reflect.ValueOf(circuit.Window{Calls: 77}); f.Type() == w.Type() {
+				f.Set(w)
+			}
 		default:
 			f.SetInt(77)
 		}

@@ -19,7 +19,7 @@ import (
 
 func TestRejectTellsTheSourceWhenToComeBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := build(t, func(c *Config) { c.OnOpen = "reject" })
+		r := build(t, func(c *Config) { c.OnOpen = OnOpen{word: "reject"} })
 		r.fail(t, 5)
 		time.Sleep(2 * time.Second)
 		b := event.NewBatch(make([]event.Event, 4))
@@ -50,7 +50,7 @@ func TestRejectTellsTheSourceWhenToComeBack(t *testing.T) {
 }
 
 func TestRejectNamesATimeThoughNobodyKnows(t *testing.T) {
-	r := build(t, func(c *Config) { c.OnOpen = "reject" })
+	r := build(t, func(c *Config) { c.OnOpen = OnOpen{word: "reject"} })
 	if err := r.circuit.Change(circuit.ForcedOpen); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +64,7 @@ func TestRejectNamesATimeThoughNobodyKnows(t *testing.T) {
 }
 
 func TestNothingIsRejectedByAStop(t *testing.T) {
-	r := build(t, func(c *Config) { c.OnOpen = "reject" })
+	r := build(t, func(c *Config) { c.OnOpen = OnOpen{word: "reject"} })
 	if err := r.circuit.Change(circuit.ForcedOpen); err != nil {
 		t.Fatal(err)
 	}

@@ -44,7 +44,7 @@ func TestLogsOneLinePerChangeOfState(t *testing.T) {
 
 func TestMetricsUnderResilience4jsNames(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		r := build(t, func(c *Config) { c.OnOpen, c.SlowCallDuration = "fail", stage.Duration(time.Second) })
+		r := build(t, func(c *Config) { c.OnOpen, c.SlowCallDuration = OnOpen{word: "fail"}, stage.Duration(time.Second) })
 		r.took = 2 * time.Second
 		r.weather(nil)
 		_ = r.attempt(t.Context())
