@@ -21,10 +21,18 @@ test: ## all tests that need only Go, with the race detector
 test-real: ## tests against real Kafka, PostgreSQL and Redis (after services-up)
 	. .services/env && $(GO) test -race -shuffle=on -tags real -p 1 -timeout 30m ./...
 
+# Their services are their own, and so are the ports. SEED=7 replays a seed, RUN is a
+# regular expression of the tests to run; go test prints as it goes in its own folder.
+SEEDS ?= 20
+RUN   ?= .
+test-faults: ## pipelines while everything they depend on fails: scenarios and SEEDS=20 random schedules
+	$(SERVICES) fetch
+	cd faults && SEEDS=$(SEEDS) SEED=$(SEED) $(GO) test -race -count=1 -tags faults -timeout 90m -run '$(RUN)' .
+
 lint: ## gofmt, go vet, staticcheck
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt: $$files"; exit 1; }
-	$(GO) vet ./... && $(GO) vet -tags real ./...
-	$(GO) run $(STATICCHECK) -tags real ./...
+	$(GO) vet ./... && $(GO) vet -tags real,faults ./...
+	$(GO) run $(STATICCHECK) -tags real,faults ./...
 
 bench: ## benchmarks beside the code, with allocations
 	$(GO) test -run '^$$' -bench . -benchmem ./...
@@ -35,4 +43,4 @@ services-up: ## install and start real Kafka, PostgreSQL and Redis, without Dock
 services-down: ## stop them
 	$(SERVICES) down
 
-.PHONY: help build run test test-real lint bench services-up services-down
+.PHONY: help build run test test-real test-faults lint bench services-up services-down

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A real Apache Kafka (KRaft, one node) without Docker: kafka.sh start|stop|kill
+# A real Apache Kafka (KRaft, one node) without Docker: kafka.sh fetch|start|stop|kill
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 pid=$home/kafka.pid
@@ -99,8 +99,9 @@ stop() {
 }
 
 case "${1:-}" in
+  fetch) jars ;;
   start) start ;;
   stop) stop TERM ;;
   kill) stop KILL ;;
-  *) die "usage: kafka.sh start|stop|kill" ;;
+  *) die "usage: kafka.sh fetch|start|stop|kill" ;;
 esac

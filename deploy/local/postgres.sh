@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
-# A real PostgreSQL without Docker, in a cluster of its own: postgres.sh start|stop|kill
+# A real PostgreSQL without Docker, in a cluster of its own: postgres.sh fetch|start|stop|kill
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 data=$home/postgres
 
+fetch() { [ -n "$(pg_bin)" ] || install pg_ctl postgresql; }
+
 start() {
-  [ -n "$(pg_bin)" ] || install pg_ctl postgresql
+  fetch
   mkdir -p "$data"
   if [ "$(id -u)" = 0 ]; then chown postgres "$data"; fi
   chmod 711 "$home"
@@ -26,8 +28,9 @@ stop() { # MODE
 }
 
 case "${1:-}" in
+  fetch) fetch ;;
   start) start ;;
   stop) stop fast ;;
   kill) stop immediate ;;
-  *) die "usage: postgres.sh start|stop|kill" ;;
+  *) die "usage: postgres.sh fetch|start|stop|kill" ;;
 esac

@@ -1,12 +1,14 @@
 #!/usr/bin/env bash
-# A real Redis without Docker, nothing kept on disk: redis.sh start|stop|kill
+# A real Redis without Docker, nothing kept on disk: redis.sh fetch|start|stop|kill
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 pid=$home/redis.pid
 
+fetch() { install redis-server redis-server; }
+
 start() {
   alive "$pid" && return
-  install redis-server redis-server
+  fetch
   mkdir -p "$home"
   nohup redis-server --port "$redis_port" --bind 127.0.0.1 --save '' --appendonly no \
     --dir "$home" >"$home/redis.log" 2>&1 </dev/null &
@@ -23,8 +25,9 @@ stop() { # SIGNAL
 }
 
 case "${1:-}" in
+  fetch) fetch ;;
   start) start ;;
   stop) stop TERM ;;
   kill) stop KILL ;;
-  *) die "usage: redis.sh start|stop|kill" ;;
+  *) die "usage: redis.sh fetch|start|stop|kill" ;;
 esac

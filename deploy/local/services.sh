@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Real Kafka, PostgreSQL and Redis on this machine: services.sh up|down|clean
+# Real Kafka, PostgreSQL and Redis on this machine: services.sh fetch|up|down|clean
 # `up` writes .services/env, which points a pipeline at them.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
@@ -17,11 +17,14 @@ END
   say "ready; to use them: . .services/env"
 }
 
+fetch() { for s in kafka postgres redis; do "$here/$s.sh" fetch; done; } # install, and start nothing
+
 down() { for s in kafka postgres redis; do "$here/$s.sh" stop; done; }
 
 case "${1:-}" in
+  fetch) fetch ;;
   up) up ;;
   down) down ;;
   clean) down; rm -rf "$home" ;;
-  *) die "usage: services.sh up|down|clean" ;;
+  *) die "usage: services.sh fetch|up|down|clean" ;;
 esac

@@ -170,14 +170,16 @@ func (s *Server) family() []int {
 // the thread that started a process as its parent, so that thread must live on.
 var starter = sync.OnceValue(func() chan<- func() {
 	work := make(chan func())
-	go func() {
-		lockThread()
-		for f := range work {
-			f()
-		}
-	}()
+	go keepThread(work)
 	return work
 })
+
+func keepThread(work <-chan func()) {
+	lockThread()
+	for f := range work {
+		f()
+	}
+}
 
 func start(cmd *exec.Cmd) error {
 	result := make(chan error)
