@@ -3,6 +3,9 @@ package stages_test
 import (
 	"context"
 	"fmt"
+	"io"
+	"net/http"
+	"net/http/httptest"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -24,7 +27,19 @@ func TestEveryStageKeepsTheRulesOfItsKind(t *testing.T) {
 		"source/kafka": {Feed: fillTopic("example-events")},
 		// And this one finds an empty store.
 		"source/poison": {Feed: poisonEvents},
+		// Its example posts to the pipeline's own generator, which is not open here.
+		"sink/http": {Env: map[string]string{"TARGET_URL": taker(t)}},
 	})
+}
+
+// taker is the address of a web service that takes whatever it is sent.
+func taker(t *testing.T) string {
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		_, _ = io.WriteString(w, `{"status":"started"}`)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
 }
 
 // fillTopic writes events to a topic of the example's embedded broker until

@@ -14,10 +14,12 @@ import (
 	redisresource "millrace/stages/resource/redis"
 	sqlresource "millrace/stages/resource/sql"
 	"millrace/stages/sink/drop"
+	httpsink "millrace/stages/sink/http"
 	kafkasink "millrace/stages/sink/kafka"
 	sqlsink "millrace/stages/sink/sql"
 	"millrace/stages/sink/stdout"
 	"millrace/stages/source/generator"
+	httpsource "millrace/stages/source/http"
 	kafkasource "millrace/stages/source/kafka"
 	"millrace/stages/source/poison"
 	"millrace/stages/transform/enrich"
@@ -33,6 +35,7 @@ func All() []stage.Stage {
 		breakerresource.Stage,
 
 		generator.Stage,
+		httpsource.Stage,
 		kafkasource.Stage,
 		poison.Stage,
 
@@ -46,6 +49,7 @@ func All() []stage.Stage {
 
 		kafkasink.Stage,
 		sqlsink.Stage,
+		httpsink.Stage,
 		stdout.Stage,
 		drop.Stage,
 	}
