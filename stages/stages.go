@@ -19,7 +19,6 @@ import (
 	sqlsink "millrace/stages/sink/sql"
 	"millrace/stages/sink/stdout"
 	"millrace/stages/source/generator"
-	httpsource "millrace/stages/source/http"
 	kafkasource "millrace/stages/source/kafka"
 	"millrace/stages/source/poison"
 	"millrace/stages/transform/enrich"
@@ -35,7 +34,6 @@ func All() []stage.Stage {
 		breakerresource.Stage,
 
 		generator.Stage,
-		httpsource.Stage,
 		kafkasource.Stage,
 		poison.Stage,
 
