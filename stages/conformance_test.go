@@ -6,7 +6,10 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
@@ -25,6 +28,8 @@ func TestEveryStageKeepsTheRulesOfItsKind(t *testing.T) {
 	stagetest.ConformanceAll(t, stages.All(), map[string]stagetest.Options{
 		// Opened alone, the source finds no topic: its example's other route fills it.
 		"source/kafka": {Feed: fillTopic("example-events")},
+		// Nobody sends this one anything.
+		"source/http": {Feed: postEvents},
 		// And this one finds an empty store.
 		"source/poison": {Feed: poisonEvents},
 		// Its example posts to the pipeline's own generator, which is not open here.
@@ -73,6 +78,34 @@ func fill(ctx context.Context, topic string, s stage.Settings) error {
 		}
 	}
 	return ctx.Err()
+}
+
+// postEvents sends requests, several at a time, until the rule is done with
+// them. What becomes of each is not its business.
+func postEvents(ctx context.Context, _ stagetest.T, b stagetest.Bench) {
+	client := &http.Client{Transport: &http.Transport{}}
+	defer client.CloseIdleConnections()
+	var posting sync.WaitGroup
+	defer posting.Wait()
+	for range 8 {
+		posting.Go(func() {
+			for ctx.Err() == nil {
+				body := strings.NewReader(`{"source":"shop","level":"INFO","message":"hello","metadata":{"n":1}}`)
+				req, err := http.NewRequestWithContext(ctx, http.MethodPost, b.Server.URL+"/api/logs", body)
+				if err != nil {
+					return
+				}
+				answer, err := client.Do(req)
+				if err != nil {
+					continue // the rule is over
+				}
+				_ = answer.Body.Close()
+				if answer.StatusCode == http.StatusServiceUnavailable { // not read yet, or not any more
+					_ = stage.SystemClock.Sleep(ctx, time.Millisecond)
+				}
+			}
+		})
+	}
 }
 
 // poisonEvents stores bad events until the rule is done with them.

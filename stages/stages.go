@@ -19,10 +19,12 @@ import (
 	sqlsink "millrace/stages/sink/sql"
 	"millrace/stages/sink/stdout"
 	"millrace/stages/source/generator"
+	httpsource "millrace/stages/source/http"
 	kafkasource "millrace/stages/source/kafka"
 	"millrace/stages/source/poison"
 	"millrace/stages/transform/enrich"
 	"millrace/stages/transform/filter"
+	"millrace/stages/transform/parse"
 )
 
 // All lists the stages in flow order.
@@ -34,6 +36,7 @@ func All() []stage.Stage {
 		breakerresource.Stage,
 
 		generator.Stage,
+		httpsource.Stage,
 		kafkasource.Stage,
 		poison.Stage,
 
@@ -43,6 +46,7 @@ func All() []stage.Stage {
 		poisonqueue.Stage,
 
 		enrich.Stage,
+		parse.Stage,
 		filter.Stage,
 
 		kafkasink.Stage,

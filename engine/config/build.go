@@ -136,11 +136,14 @@ func (b *builder) routes(n, root *node, start Pos) {
 	case !b.isMap(n, "routes", "routes by name"):
 		return
 	}
+	nodes := make([]*node, 0, len(n.entries))
 	for _, e := range n.entries {
 		b.checkKey(e, join("routes", e.key))
 		b.out.Routes = append(b.out.Routes, b.route(e))
+		nodes = append(nodes, e.value)
 	}
 	b.checkGraph()
+	b.checkOrder(nodes)
 }
 
 func (b *builder) route(e entry) Route {

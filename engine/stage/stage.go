@@ -203,6 +203,37 @@ type Explanation struct {
 	Forgets bool
 }
 
+// Placed is a Config to which it matters where in a route it stands. Validate
+// warns of places that defeat its purpose. Called after Validate.
+type Placed interface {
+	Place() Placement
+}
+
+// Placement is what there is to know of a stage's place.
+type Placement struct {
+	Role Role
+	// Drops is the setting by which the stage rejects or sheds events that could
+	// also wait, such as on_limit: reject. Zero: it does not.
+	Drops Setting
+	// Keeps says of a source that it keeps events until they are settled and
+	// cannot be told no: what is dropped there could have waited.
+	Keeps bool
+}
+
+// Setting is a key of a Config and its value.
+type Setting struct{ Key, Value string }
+
+// Role is what a middleware does for a route, where the order of stages matters.
+type Role string
+
+// The roles.
+const (
+	StoresBad Role = "poison_queue" // takes bad events
+	Retries   Role = "retry"        // calls the rest of the chain again
+	Breaks    Role = "breaker"      // watches the calls of the rest, and stops them
+	Limits    Role = "limiter"      // makes batches wait
+)
+
 // Linker is a Config that reads or writes something outside the route by a
 // name that another route may use too. It draws the graph between routes and
 // orders the drain. Called after resource references are resolved.

@@ -17,11 +17,16 @@ const maxAttributes = 1024
 
 // A FieldError says that a field does not hold what it should.
 type FieldError struct {
-	Field  string // as it was called
+	Field  string // as it was called; "": the event as a whole
 	Reason string
 }
 
-func (e *FieldError) Error() string { return e.Field + ": " + e.Reason }
+func (e *FieldError) Error() string {
+	if e.Field == "" {
+		return e.Reason
+	}
+	return e.Field + ": " + e.Reason
+}
 
 // Decode reads one JSON object into the event. Fields that JSON can give and
 // does not are emptied; Due, Offset, Key and Raw are left alone. Strings point

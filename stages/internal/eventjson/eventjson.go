@@ -141,6 +141,9 @@ func appendFloat(buf []byte, f float64) []byte {
 	return append(buf, ".0"...)
 }
 
+// AppendText appends a JSON string, as text looks within an event.
+func AppendText(buf []byte, s string) []byte { return appendString(buf, s) }
+
 const hexDigits = "0123456789abcdef"
 
 func appendString(buf []byte, s string) []byte {

@@ -1,0 +1,196 @@
+package http
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"net/http"
+	"strings"
+	"unsafe"
+
+	"millrace/engine/event"
+	"millrace/stages/internal/eventjson"
+)
+
+// formatOf is what a body holds.
+func (s *source) formatOf(req *http.Request) string {
+	if s.cfg.Format != formatAuto {
+		return s.cfg.Format
+	}
+	given := req.Header.Get("Content-Type")
+	if given == "" || given == "application/json" {
+		return formatJSON
+	}
+	kind, _, _ := mime.ParseMediaType(given)
+	switch kind {
+	case "application/x-ndjson", "application/ndjson", "application/jsonl", "application/x-jsonl", "application/json-lines", "application/jsonlines",
+		"application/x-json-stream", "application/stream+json":
+		return formatNDJSON
+	case "text/plain":
+		return formatLines
+	default:
+		return formatJSON
+	}
+}
+
+// decode makes events of the body. Items that are none are left out, and named
+// in r.failures; a refusal is about the body as a whole. check finishes each
+// event and says what is wrong with it.
+func (r *request) decode(format string, batch bool, check func(e *event.Event) (field, reason string)) *refusal {
+	switch {
+	case format == formatNDJSON:
+		return r.decodeLines(check, func(line []byte, e *event.Event) error { return eventjson.DecodeString(textOf(line), e) })
+	case format == formatLines:
+		return r.decodeLines(check, plainLine)
+	case batch || firstByte(r.body) == '[':
+		return r.decodeArray(check)
+	default:
+		return r.decodeSingle(check)
+	}
+}
+
+// textOf is memory of the body as text, which does not change while events
+// that point into it are under way.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
+
+func firstByte(body []byte) byte {
+	if body = bytes.TrimLeft(body, " \t\r\n"); len(body) > 0 {
+		return body[0]
+	}
+	return 0
+}
+
+func (r *request) decodeSingle(check func(*event.Event) (string, string)) *refusal {
+	r.single = true
+	e := r.slot()
+	err := eventjson.DecodeString(textOf(r.body), e)
+	if err != nil {
+		r.events = r.events[:0]
+		no := refuse(http.StatusBadRequest, "")
+		no.field, no.reason = explain(err)
+		return no
+	}
+	e.Raw = r.body[:len(r.body):len(r.body)]
+	if field, reason := check(e); reason != "" {
+		r.events = r.events[:0]
+		no := refuse(http.StatusBadRequest, "%s", reason)
+		no.field = field
+		return no
+	}
+	r.items = 1
+	return r.chargeEvents(1)
+}
+
+func (r *request) decodeArray(check func(*event.Event) (string, string)) *refusal {
+	array, err := eventjson.NewArray(textOf(r.body))
+	if err != nil {
+		return malformed(err)
+	}
+	for {
+		e := r.slot()
+		raw, bad, err := array.Next(e)
+		if err == io.EOF {
+			r.events = r.events[:len(r.events)-1]
+			return nil
+		}
+		if err != nil {
+			r.events = r.events[:0] // nothing of it is taken
+			return malformed(err)
+		}
+		if no := r.item([]byte(nil), raw, bad, check); no != nil {
+			return no
+		}
+	}
+}
+
+func malformed(err error) *refusal {
+	no := refuse(http.StatusBadRequest, "")
+	no.field, no.reason = explain(err)
+	return no
+}
+
+// item deals with one of several items, which is in the last slot.
+func (r *request) item(line []byte, raw string, bad error, check func(*event.Event) (string, string)) *refusal {
+	if r.items >= r.src.cfg.MaxEvents {
+		r.events = r.events[:0]
+		return refuse(http.StatusRequestEntityTooLarge, "the request holds more than %d events, which is the most that is taken", r.src.cfg.MaxEvents)
+	}
+	if line == nil {
+		line = unsafe.Slice(unsafe.StringData(raw), len(raw))
+	}
+	e := &r.events[len(r.events)-1]
+	var f failure
+	if bad != nil {
+		f.field, f.reason = explain(bad)
+	} else {
+		e.Raw = line[:len(line):len(line)]
+		e.Offset = int64(r.items)
+		f.field, f.reason = check(e)
+	}
+	if f.reason != "" {
+		r.leaveOut(f)
+	} else {
+		r.keep()
+	}
+	r.items++
+	if r.items%chargedTogether == 1 {
+		return r.chargeEvents(chargedTogether)
+	}
+	return nil
+}
+
+// chargedTogether is for how many events room is asked for at once.
+const chargedTogether = 16
+
+func (r *request) chargeEvents(n int64) *refusal {
+	if !r.charge(n * perEvent) {
+		r.events = r.events[:0]
+		return noRoom()
+	}
+	return nil
+}
+
+func (r *request) decodeLines(check func(*event.Event) (string, string), decode func([]byte, *event.Event) error) *refusal {
+	for rest := r.body; len(rest) > 0; {
+		line := rest
+		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
+			line, rest = rest[:end], rest[end+1:]
+		} else {
+			rest = nil
+		}
+		if line = bytes.TrimSuffix(line, []byte{'\r'}); len(bytes.TrimLeft(line, " \t\r")) == 0 {
+			continue
+		}
+		bad := decode(line, r.slot())
+		if no := r.item(line, "", bad, check); no != nil {
+			return no
+		}
+	}
+	return nil
+}
+
+// plainLine makes a line the message of an event.
+func plainLine(line []byte, e *event.Event) error {
+	*e = event.Event{Attributes: e.Attributes[:0], Message: mended(textOf(line))}
+	return nil
+}
+
+// explain is what a client is told of an item that is no event.
+func explain(err error) (field, reason string) {
+	var wrong *eventjson.FieldError
+	if errors.As(err, &wrong) {
+		return printable(wrong.Field), printable(wrong.Error())
+	}
+	return "", "the JSON is malformed " + err.Error()
+}
+
+// printable is a text of a client in an answer: whole UTF-8, not too long, and
+// not memory that is used again.
+func printable(s string) string {
+	const most = 200
+	if len(s) > most {
+		return strings.ToValidUTF8(s[:most], "") + "…"
+	}
+	return strings.ToValidUTF8(strings.Clone(s), "\uFFFD")
+}

@@ -1,0 +1,198 @@
+package http
+
+import (
+	"net/http"
+	"time"
+
+	"millrace/engine/event"
+	"millrace/stages/source/http/access"
+)
+
+// post takes the events of one request and answers it.
+func (s *source) post(w http.ResponseWriter, req *http.Request, batch bool) {
+	who, no := s.admit(w, req)
+	if no != nil {
+		s.refuse(w, nil, no)
+		return
+	}
+	r := s.requests.Get().(*request)
+	r.begin(s.clock.Now())
+	defer r.release()
+	if no := r.read(w, req); no != nil {
+		s.refuse(w, r, no)
+		return
+	}
+	stamp, no := s.stamp(req, r, who)
+	if no == nil {
+		no = r.decode(s.formatOf(req), batch, stamp.event)
+	}
+	if no != nil {
+		s.metrics.misunderstood(1)
+		s.refuse(w, r, no)
+		return
+	}
+	s.metrics.misunderstood(len(r.failures))
+	s.take(w, req, r)
+}
+
+// admit lets a request in whose client may send and for which there is room:
+// before any of its body is read.
+func (s *source) admit(w http.ResponseWriter, req *http.Request) (access.Who, *refusal) {
+	var who access.Who
+	if s.guard != nil {
+		var err error
+		if who, err = s.guard.Check(req.Header.Get("Authorization")); err != nil {
+			w.Header().Set("WWW-Authenticate", s.guard.Challenge())
+			return who, refuse(http.StatusUnauthorized, "%v", err)
+		}
+	}
+	switch {
+	case !s.reads():
+		return who, stopping()
+	case !s.budget.await(req.Context(), perRequest, s.cfg.BufferWait.Std()):
+		return who, noRoom()
+	}
+	return who, nil
+}
+
+func stopping() *refusal {
+	no := refuse(http.StatusServiceUnavailable, "no events are taken at the moment: the pipeline is starting or stopping")
+	no.after, no.hangUp = 5*time.Second, true
+	return no
+}
+
+// take puts the events of a request in line and answers when it is time to.
+func (s *source) take(w http.ResponseWriter, req *http.Request, r *request) {
+	o := &outcome{single: r.single, accepted: len(r.events), failed: len(r.failures), failures: r.failures, at: r.arrived}
+	if len(r.events) == 0 {
+		s.good(w, r, o)
+		return
+	}
+	if r.single || s.form.words == "" {
+		o.id = idOf(&r.events[0]) // while they are ours
+	}
+	r.timer.Reset(s.cfg.AckTimeout.Std())
+	defer r.timer.Stop()
+	if no := s.enqueue(req, r); no != nil {
+		o.accepted = 0
+		s.refuse(w, r, no)
+		return
+	}
+	if s.cfg.Ack == ackReceived {
+		s.good(w, r, o)
+		return
+	}
+	select {
+	case <-r.settled:
+		s.tell(w, r, o)
+	case <-r.timer.C:
+		s.late(w, r, o)
+	case <-req.Context().Done():
+		r.fate.CompareAndSwap(inLine, withdrawn) // its client has gone; what was taken goes on
+	}
+}
+
+// enqueue puts a request in line. From then on its events may be the engine's.
+func (s *source) enqueue(req *http.Request, r *request) *refusal {
+	phase := s.phase.Load()
+	r.holders.Add(1) // the line's, and then the engine's
+	select {
+	case s.line <- r:
+	default:
+		select {
+		case s.line <- r:
+		case <-phase.ended:
+			r.holders.Add(-1)
+			return stopping()
+		case <-r.timer.C:
+			r.holders.Add(-1)
+			return noRoom()
+		case <-req.Context().Done():
+			r.holders.Add(-1)
+			return goneAway
+		}
+	}
+	// A line that nobody reads any more: nothing is promised to whom stands in it.
+	if phase.over() && r.fate.CompareAndSwap(inLine, withdrawn) {
+		return stopping()
+	}
+	return nil
+}
+
+// late answers a request whose events were not settled in time.
+func (s *source) late(w http.ResponseWriter, r *request, o *outcome) {
+	s.overdue.Store(true)
+	no := refuse(http.StatusServiceUnavailable, "not settled within %v; sending it again under the same ids is safe", s.cfg.AckTimeout)
+	no.after = time.Second
+	if r.fate.CompareAndSwap(inLine, withdrawn) {
+		no.reason = "too many requests wait already"
+	}
+	if !o.single {
+		o = nil // how many were taken is not known yet
+	}
+	s.answerNo(w, r, no, o)
+}
+
+// stamp is what the events of one request have in common.
+type stamp struct {
+	src         *source
+	arrived     time.Time
+	millis      int64
+	trace, span string
+	ids         *idempotent // nil: events without ids get new ones
+	values      []string    // of src.setters
+	lines       bool
+	items       *int
+}
+
+func (s *source) stamp(req *http.Request, r *request, who access.Who) (*stamp, *refusal) {
+	t := &stamp{src: s, arrived: r.arrived, millis: r.arrived.UnixMilli(), items: &r.items, lines: s.formatOf(req) == formatLines}
+	if given := req.Header["Traceparent"]; len(given) == 1 {
+		t.trace, t.span = traceparent(given[0])
+	}
+	if key := req.Header.Get("Idempotency-Key"); key != "" {
+		if len(key) > longestKey {
+			no := refuse(http.StatusBadRequest, "Idempotency-Key: must have at most %d characters, got %d", longestKey, len(key))
+			no.field = "Idempotency-Key"
+			return nil, no
+		}
+		ids := newIdempotent(who.Name, key)
+		t.ids = &ids
+	}
+	if len(s.setters) > 0 {
+		client := s.proxies.client(req)
+		for _, setter := range s.setters {
+			t.values = append(t.values, setter.from.value(req, client, who))
+		}
+	}
+	return t, nil
+}
+
+// event completes an event and says what is wrong with it.
+func (t *stamp) event(e *event.Event) (field, reason string) {
+	for i, value := range t.values {
+		t.src.setters[i].to(e, value)
+	}
+	if !t.lines {
+		for i := range t.src.required {
+			if q := &t.src.required[i]; q.blank(e) {
+				return q.name, q.name + ": must be there and not be blank"
+			}
+		}
+	}
+	switch {
+	case e.ID != noID:
+	case t.ids != nil:
+		e.ID = t.ids.id(*t.items)
+	default:
+		e.ID = newID(t.millis)
+	}
+	if e.Time.IsZero() {
+		e.Time = t.arrived
+	}
+	if e.TraceID == "" {
+		e.TraceID, e.SpanID = t.trace, t.span
+	}
+	e.Due = t.arrived.UnixNano()
+	return "", ""
+}

@@ -1,0 +1,155 @@
+package http
+
+import (
+	"sync/atomic"
+	"time"
+
+	"millrace/engine/event"
+)
+
+// What a request is counted as in the buffer, beside its body.
+const (
+	perRequest = 4 << 10
+	perEvent   = 512
+)
+
+// Larger memory than this is not kept for the next request.
+const (
+	keptBody   = 256 << 10
+	keptEvents = 1000
+)
+
+// request is the memory of one request and of the events in it, whose texts
+// are cut from its body. It is used again when both who answers the request and
+// the engine have let go of it: an answer may be given before (the deadline) or
+// after its events are settled.
+type request struct {
+	src    *source
+	body   []byte
+	out    []byte // the answer
+	events []event.Event
+	// failures are the items that are no events. Where there are some, places
+	// says which item an event was.
+	failures []failure
+	places   []int32
+	items    int
+	single   bool // a single event, which is answered as such
+
+	charged int64
+	arrived time.Time
+	timer   *time.Timer
+
+	holders atomic.Int32
+	fate    atomic.Int32
+	settled chan struct{} // holds one when receipt is there
+	receipt event.Receipt
+	done    func(event.Receipt) // made once, rather than for each request
+}
+
+// What became of a request that was put in line.
+const (
+	inLine    = iota
+	taken     // by Read: the engine has it
+	withdrawn // by who asked, before it was taken
+)
+
+func newRequest(s *source) *request {
+	r := &request{src: s, settled: make(chan struct{}, 1), timer: time.NewTimer(time.Hour)}
+	r.timer.Stop()
+	r.done = r.finished
+	return r
+}
+
+// begin makes the memory that of a new request, which has been charged
+// perRequest.
+func (r *request) begin(now time.Time) {
+	r.body, r.out, r.events = r.body[:0], r.out[:0], r.events[:0]
+	r.failures, r.places = r.failures[:0], r.places[:0]
+	r.items, r.single = 0, false
+	r.charged, r.arrived, r.receipt = perRequest, now, event.Receipt{}
+	r.holders.Store(1)
+	r.fate.Store(inLine)
+	select {
+	case <-r.settled: // nobody waited for it any more
+	default:
+	}
+}
+
+// charge takes room in the buffer.
+func (r *request) charge(n int64) bool {
+	if !r.src.budget.take(n) {
+		return false
+	}
+	r.charged += n
+	return true
+}
+
+// slot is the place for the next event. Its attributes' memory is used again.
+func (r *request) slot() *event.Event {
+	if n := len(r.events); n < cap(r.events) {
+		r.events = r.events[:n+1]
+	} else {
+		r.events = append(r.events, event.Event{})
+	}
+	return &r.events[len(r.events)-1]
+}
+
+// leaveOut takes back the last slot: its item is no event.
+func (r *request) leaveOut(f failure) {
+	last := len(r.events) - 1
+	if len(r.failures) == 0 {
+		for i := range last { // so far all of them were
+			r.places = append(r.places, int32(i))
+		}
+	}
+	r.events = r.events[:last]
+	f.item = r.items
+	r.failures = append(r.failures, f)
+}
+
+// keep says that the last slot holds an event.
+func (r *request) keep() {
+	if len(r.failures) > 0 {
+		r.places = append(r.places, int32(r.items))
+	}
+}
+
+// itemOf is which item of the request an event was.
+func (r *request) itemOf(event int) int {
+	if len(r.failures) == 0 || event >= len(r.places) {
+		return event
+	}
+	return int(r.places[event])
+}
+
+// parcel is the request as the engine gets it.
+func (r *request) parcel(origin event.Origin) event.Parcel {
+	return event.Parcel{Events: r.events, Origin: origin, Done: r.done}
+}
+
+// finished is called when the last event is settled.
+func (r *request) finished(receipt event.Receipt) {
+	r.receipt = receipt
+	r.src.settled(r, &receipt)
+	r.settled <- struct{}{}
+	r.release()
+}
+
+// release lets go of the request. The last to do so makes it available again.
+func (r *request) release() {
+	if r.holders.Add(-1) > 0 {
+		return
+	}
+	if cap(r.body) > keptBody {
+		r.body = nil
+	}
+	if cap(r.events) > keptEvents {
+		r.events = nil
+	}
+	if cap(r.out) > keptBody {
+		r.out = nil
+	}
+	r.receipt = event.Receipt{}
+	r.src.budget.give(r.charged)
+	r.src.requests.Put(r)
+}
