@@ -27,7 +27,7 @@ SEEDS ?= 20
 RUN   ?= .
 test-faults: ## pipelines while everything they depend on fails: scenarios and SEEDS=20 random schedules
 	$(SERVICES) fetch
-	cd faults && SEEDS=$(SEEDS) SEED=$(SEED) $(GO) test -race -count=1 -tags faults -timeout 90m -run '$(RUN)' .
+	cd faults && SEEDS=$(SEEDS) SEED=$(SEED) $(GO) test -race -count=1 -tags faults -timeout 90m -run '$(RUN)'
 
 lint: ## gofmt, go vet, staticcheck
 	@files=$$(gofmt -l $$(git ls-files '*.go')); [ -z "$$files" ] || { echo "gofmt: $$files"; exit 1; }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -121,6 +122,9 @@ func (e *instance) kill() {
 	e.dead, e.frozen = true, false
 }
 
+// signal sends the process a signal.
+func (e *instance) signal(sig syscall.Signal) { must(e.lab.t, syscall.Kill(e.now().PID(), sig)) }
+
 // seen reports whether a metric of any engine that can be asked is at least a
 // value.
 func (l *lab) seen(atLeast float64, name string, labels ...string) bool {
@@ -135,9 +139,15 @@ func (l *lab) seen(atLeast float64, name string, labels ...string) bool {
 	return false
 }
 
-// drained waits until everything that is owed is in the table, tells the
-// engines to stop, and wants their books to balance.
+// drained is the end of a run: everything owed arrives, and the books balance.
 func (l *lab) drained() {
+	l.t.Helper()
+	l.caughtUp()
+	l.stopped()
+}
+
+// caughtUp waits until everything that is owed is in the table.
+func (l *lab) caughtUp() {
 	l.t.Helper()
 	owed := l.ledger.Obligations()
 	var ids int
@@ -147,6 +157,11 @@ func (l *lab) drained() {
 	}) {
 		l.t.Errorf("after %v without faults the table has %d of the %d events that are owed", eventually, ids, owed)
 	}
+}
+
+// stopped tells the engines to stop, and wants their books to balance.
+func (l *lab) stopped() {
+	l.t.Helper()
 	for _, e := range l.engines {
 		e.now().Stop()
 	}

@@ -1,0 +1,222 @@
+//go:build faults
+
+package faults
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"millrace/internal/engineproc"
+	"millrace/internal/evidence"
+)
+
+// fullSet is from how many seeds on a set must have seen every state.
+const fullSet = 4
+
+// TestSeeds runs random schedules of faults: SEEDS of them (20), or the one
+// that SEED names.
+func TestSeeds(t *testing.T) {
+	seeds := chosen(t)
+	s := newSite(t)
+	seen := map[state]int{}
+	for _, seed := range seeds {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			defer s.restore(t)
+			r := &seedRun{t: t, seed: seed, seen: map[state]bool{}}
+			r.run(s)
+			for st := range r.seen {
+				seen[st]++
+			}
+		})
+	}
+	for _, st := range allStates {
+		if len(seeds) >= fullSet && seen[st] == 0 {
+			t.Errorf("none of the %d seeds has seen: %s; the set does not count", len(seeds), st)
+		}
+	}
+	var all []string
+	for _, st := range allStates {
+		all = append(all, fmt.Sprintf("%s in %d", st, seen[st]))
+	}
+	report("%d seeds: %s", len(seeds), strings.Join(all, ", "))
+}
+
+// chosen reads SEED and SEEDS.
+func chosen(t *testing.T) []uint64 {
+	t.Helper()
+	if text := os.Getenv("SEED"); text != "" {
+		seed, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatalf("SEED must be a whole number, got %q", text)
+		}
+		return []uint64{seed}
+	}
+	n := 20
+	if text := os.Getenv("SEEDS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil || n < 1 {
+			t.Fatalf("SEEDS must be a whole number above 0, got %q", text)
+		}
+	}
+	var seeds []uint64
+	for i := range n {
+		seeds = append(seeds, uint64(i+1))
+	}
+	return seeds
+}
+
+// seedRun is the run of one seed.
+type seedRun struct {
+	*lab
+	t        *testing.T
+	seed     uint64
+	random   *rand.Rand
+	schedule *schedule
+	seen     map[state]bool
+}
+
+func (r *seedRun) run(s *site) {
+	r.random = rand.New(rand.NewPCG(r.seed, 0))
+	r.schedule = plan(r.random)
+	r.lab = newLab(r.t, s, r.seed, r.schedule.engines)
+	r.schedule.draw(r.random, r.lab)
+	r.t.Cleanup(func() {
+		if r.t.Failed() {
+			report("FAILED seed %d: %v; once more: make test-faults RUN=TestSeeds SEED=%d", r.seed, r.schedule, r.seed)
+		}
+	})
+
+	r.start()
+	r.feeder.start(r.schedule.rate)
+	r.flows(r.schedule.rate)
+	for _, round := range r.schedule.rounds {
+		r.round(round)
+		r.noteDuplicates()
+	}
+	r.finish()
+	r.closed()
+	r.settle()
+	f := r.judge()
+	if f.topic.Duplicates > 0 {
+		r.seen[cameTwice] = true
+	}
+	if r.schedule.engines == 1 {
+		r.inOrder()
+	}
+	r.counts(f.table.Obligations)
+}
+
+// round lets faults happen together. They last as long as was drawn; the main one
+// goes on until what it calls for was seen.
+func (r *seedRun) round(faults []*fault) {
+	r.t.Helper()
+	r.noteDuplicates()
+	main := faults[0]
+	must(r.t, main.begin())
+	began := time.Now()
+	for _, other := range faults[1:] {
+		pause(time.Duration(r.random.Int64N(int64(time.Second))))
+		must(r.t, other.begin())
+		pause(other.lasts)
+		must(r.t, other.end())
+	}
+	pause(main.lasts - time.Since(began))
+	for _, w := range main.wants {
+		if !engineproc.Within(soon, func() bool { return r.lab.seen(1, w.metric, w.label) }) {
+			r.t.Errorf("during %q this was not seen within %v: %s", main.what, soon, w.state)
+			continue
+		}
+		r.seen[w.state] = true
+	}
+	must(r.t, main.end())
+	pause(500*time.Millisecond + time.Duration(r.random.Int64N(int64(time.Second))))
+}
+
+// closed waits until all breakers are closed again.
+func (r *seedRun) closed() {
+	r.t.Helper()
+	for _, route := range []string{"ingest", "audit"} {
+		engineproc.Eventually(r.t, eventually, "the breaker of "+route+" closes", func() bool {
+			return !r.lab.seen(1, "circuit_breaker_state", `route="`+route+`"`)
+		})
+	}
+	if r.seen[breakerOpened] {
+		r.seen[breakerClosed] = true
+	}
+}
+
+// settle is the end of the faults.
+func (r *seedRun) settle() {
+	r.t.Helper()
+	r.caughtUp()
+	r.noteDuplicates()
+	r.stopped()
+}
+
+// noteDuplicates asks the engines whether their table has refused rows that it
+// had.
+func (r *seedRun) noteDuplicates() {
+	if r.lab.seen(1, "sql_rows_duplicate_total", `route="audit"`) {
+		r.seen[cameTwice], r.seen[suppressed] = true, true
+	}
+}
+
+// counts wants to have seen what the faults call for.
+func (r *seedRun) counts(obligations int) {
+	for _, st := range r.schedule.calls() {
+		if !r.seen[st] {
+			r.t.Errorf("the run does not count: its faults call for this, and it was not seen: %s", st)
+		}
+	}
+	if r.t.Failed() {
+		return
+	}
+	var seen []string
+	for _, st := range slices.Sorted(maps.Keys(r.seen)) {
+		seen = append(seen, string(st))
+	}
+	report("ok seed %d: %v: %d obligations; seen: %s; %.0f s", r.seed, r.schedule, obligations, strings.Join(seen, ", "), time.Since(r.began).Seconds())
+}
+
+// inOrder wants the events of each key to be in the topic in the order in which
+// they were sent, as far as each came for the first time. (With two engines one
+// may deliver what the other has yet in its spool.)
+func (r *seedRun) inOrder() {
+	r.t.Helper()
+	last := map[string]int{}
+	had := map[string]bool{}
+	wrong := 0
+	for _, e := range r.read("output") {
+		if had[e.ID.String()] {
+			continue
+		}
+		had[e.ID.String()] = true
+		key, n := e.Text.CorrelationID, sequence(e)
+		if n < last[key] {
+			if wrong++; wrong <= 3 {
+				r.t.Errorf("order: event %d of %s comes after %d (%s)", n, key, last[key], e.Where)
+			}
+		}
+		last[key] = max(last[key], n)
+	}
+	if wrong > 0 {
+		r.t.Errorf("order: %d events came late", wrong)
+	}
+}
+
+func sequence(e evidence.Event) int {
+	for _, a := range e.Attributes {
+		if a.Key == "sequence" {
+			n, _ := strconv.Atoi(a.Value)
+			return n
+		}
+	}
+	return -1
+}
