@@ -31,30 +31,81 @@ func (c *explainCommand) Run(p *program) error {
 }
 
 func explainRoute(out io.Writer, r *config.Route, width int) {
+	parts := partsOf(r)
 	names := 0
-	for step := range r.Steps() {
-		names = max(names, utf8.RuneCountInString(step.Name))
+	for _, p := range parts {
+		names = max(names, utf8.RuneCountInString(p.name))
 	}
 	fmt.Fprintln(out, "\n"+hang("route "+r.Name+": ", 4, flow(r), width))
 	if r.Source == nil {
 		fmt.Fprintln(out, wrap("  ", "It is fed by other routes, which wait until it has settled their events.", width))
 	}
 	fmt.Fprintln(out, wrap("  ", "guarantee: "+guarantee(r)+" How, and what each stage has to do with it:", width))
-	for _, part := range explained {
-		title := "  " + part.title + "\n"
-		for step := range r.Steps() {
-			x, ok := step.Config.(stage.Explainer)
-			if !ok {
-				continue
-			}
-			if said := part.of(x.Explain()); said != "" {
-				fmt.Fprintln(out, title+wrap("    "+pad(step.Name, names)+"  ", sentence(said), width))
+	for _, x := range explained {
+		title := "  " + x.title + "\n"
+		for _, p := range parts {
+			if said := x.of(p.Explanation); said != "" {
+				fmt.Fprintln(out, title+wrap("    "+pad(p.name, names)+"  ", sentence(said), width))
 				title = ""
 			}
 		}
 	}
 	fmt.Fprintln(out, "  when an event is bad, or a person is needed")
 	fmt.Fprintln(out, wrap("    ", park(r), width))
+}
+
+// part is what one part of a route has to say.
+type part struct {
+	name string
+	stage.Explanation
+}
+
+// partsOf are the stages of a route that explain themselves, and its spool.
+func partsOf(r *config.Route) (parts []part) {
+	for step := range r.Steps() {
+		if r.Spool != nil && len(parts) == 0 && step.Stage.Kind != stage.KindSource {
+			parts = append(parts, part{"spool", explainSpool(r.Spool)})
+		}
+		p := part{name: step.Name}
+		if x, ok := step.Config.(stage.Explainer); ok {
+			p.Explanation = x.Explain()
+		}
+		parts = append(parts, p)
+		if r.Spool != nil && step.Stage.Kind == stage.KindSource {
+			parts = append(parts, part{"spool", explainSpool(r.Spool)})
+		}
+	}
+	return parts
+}
+
+// explainSpool is the spool's part in the guarantee.
+func explainSpool(s *config.Spool) stage.Explanation {
+	does := "Stores on disk what cannot be delivered at once"
+	if s.When == config.SpoolAlways {
+		does = "Stores every event on disk"
+	}
+	does += "; for its source an event is delivered when it is flushed there. Then it goes to the sink, in the order of its lane " +
+		"(a partition, a file, a connection), " + drainOf(s)
+	if s.When == config.SpoolOpen {
+		does += ". Once a lane has spooled, all of it goes through the spool until that is empty"
+	}
+	full := map[config.SpoolFull]string{
+		config.FullBlock:  "events wait, and the source with them",
+		config.FullReject: "the source is told no, and one that cannot be told loses them",
+		config.FullShed:   "events are dropped and counted as shed",
+	}[s.Full]
+	return stage.Explanation{
+		Does:  does,
+		Crash: "What is stored stays and is delivered after the next start; what was delivered just before comes twice, with the same id",
+		Away: fmt.Sprintf("The route starts and takes events without its sink. The spool holds up to %s; when it is full, %s", s.Max, full),
+	}
+}
+
+func drainOf(s *config.Spool) string {
+	if s.DrainRate == 0 {
+		return "as fast as the sink takes it"
+	}
+	return fmt.Sprintf("at most %s", s.DrainRate)
 }
 
 // explained are the parts of what stages say.
@@ -75,18 +126,28 @@ func guarantee(r *config.Route) string {
 				"were not settled are gone, since the source cannot give them again."
 		}
 	}
-	return "at least once. The source moves past an event only when it is settled, so a crash repeats events and " +
+	text := "at least once. The source moves past an event only when it is settled, so a crash repeats events and " +
 		"skips none; a repeated event has the same id."
+	for step := range r.Steps() {
+		if step.Stage.Kind == stage.KindTransform {
+			return text + " However often an event is tried again, a transform changes it once."
+		}
+	}
+	return text
 }
 
 // park says what the route does with what no stage of it can handle.
 func park(r *config.Route) string {
+	what := "the route"
+	if r.Spool != nil {
+		what = "what is behind the spool, which goes on to fill"
+	}
 	for step := range r.Steps() {
-		if step.Stage.Name == "poison_queue" {
-			return "Bad events are stored aside and the rest goes on. What needs a person (a wrong password) parks the route."
+		if p, ok := step.Config.(stage.Placed); ok && p.Place().Role == stage.StoresBad {
+			return "Bad events are stored aside and the rest goes on. What needs a person (a wrong password) parks " + what + "."
 		}
 	}
-	return "A bad event parks the route, since it has no poison_queue to store it. So does what needs a person (a wrong password)."
+	return "A bad event parks the route, since it has no poison_queue to store it. What needs a person (a wrong password) parks " + what + "."
 }
 
 // flow is the route in one line.
@@ -96,6 +157,9 @@ func flow(r *config.Route) string {
 		names = append(names, r.Source.Name)
 	} else {
 		names = append(names, "(fed)")
+	}
+	if r.Spool != nil {
+		names = append(names, "(spool)")
 	}
 	names = append(names, flowOf(r.Middleware)...)
 	return strings.Join(append(names, end(&r.Sink)), " > ")

@@ -203,6 +203,16 @@ func (c *Config) given() (keys []string) {
 	return keys
 }
 
+// Place says that calls are watched from here, and what is dropped instead of
+// waiting.
+func (c *Config) Place() stage.Placement {
+	p := stage.Placement{Role: stage.Breaks}
+	if c.OnOpen.does() == onOpenReject {
+		p.Drops = stage.Setting{Key: "on_open", Value: onOpenReject}
+	}
+	return p
+}
+
 // Explain says what the breaker adds to the route's guarantee.
 func (c *Config) Explain() stage.Explanation {
 	rules := c.rules()

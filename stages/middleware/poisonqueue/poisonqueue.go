@@ -103,6 +103,9 @@ func (c *Config) Explain() stage.Explanation {
 	}
 }
 
+// Place says that bad events are stored here.
+func (c *Config) Place() stage.Placement { return stage.Placement{Role: stage.StoresBad} }
+
 // Open opens the store.
 func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Wrapper, error) {
 	place := c.place(s.Pipeline, s.Route)

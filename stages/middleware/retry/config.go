@@ -108,6 +108,9 @@ func (c *Config) validateBudget(p *stage.Problems) {
 // mostFloor keeps the budget's arithmetic within its numbers.
 const mostFloor stage.Rate = 1e6
 
+// Place says that the rest of the chain is called again from here.
+func (c *Config) Place() stage.Placement { return stage.Placement{Role: stage.Retries} }
+
 // Explain says what the retry adds to the route's guarantee.
 func (c *Config) Explain() stage.Explanation {
 	x := stage.Explanation{

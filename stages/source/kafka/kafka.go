@@ -98,6 +98,9 @@ func (c *Config) Explain() stage.Explanation {
 	}
 }
 
+// Place says that events stay in the topic until they are settled.
+func (c *Config) Place() stage.Placement { return stage.Placement{Keeps: true} }
+
 // Links says that the source reads the topic.
 func (c *Config) Links() []stage.Link {
 	return []stage.Link{{What: fmt.Sprintf("kafka:%s:%s", c.Resource, c.Topic)}}
