@@ -169,9 +169,17 @@ func (s *source) boundReading(w http.ResponseWriter, arrived time.Time) (read fu
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout.Std()))
 	}
 	return func() {
-		left := s.cfg.ReadTimeout.Std() - time.Since(arrived)
+		left := s.cfg.ReadTimeout.Std() - s.clock.Now().Sub(arrived)
 		if s.listener == nil || left <= s.cfg.AckTimeout.Std()+time.Second {
 			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 		}
+	}
+}
+
+// boundWriting gives an answer that had to be waited for the time of any other:
+// the deadline of its connection counts from the request.
+func (s *source) boundWriting(w http.ResponseWriter, arrived time.Time) {
+	if s.listener != nil && s.clock.Now().Sub(arrived) > writeTimeout/2 {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	}
 }

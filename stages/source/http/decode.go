@@ -78,6 +78,7 @@ func (r *request) decodeSingle(check func(*event.Event) (string, string)) *refus
 		no.field = field
 		return no
 	}
+	r.keep()
 	r.items = 1
 	return r.chargeEvents(1)
 }

@@ -10,7 +10,7 @@ import (
 	"unicode/utf8"
 
 	"millrace/engine/event"
-	"millrace/stages/source/http/access"
+	"millrace/stages/internal/access"
 )
 
 // originKind is what of a request a field is set from.

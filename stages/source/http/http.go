@@ -18,7 +18,7 @@
 //	answer.go    what is answered; form.go: in whose words
 //	request.go   a request's memory, which is used again; budget.go bounds it
 //	listener.go  addresses of our own, shared by sources
-//	access/      who may send; client.go: from where
+//	client.go    from where a request comes; stages/internal/access: who may send
 package http
 
 import (

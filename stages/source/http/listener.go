@@ -93,7 +93,7 @@ func open(c *Config, s stage.Settings, t terms) (*listener, error) {
 		Handler:           l,
 		ReadTimeout:       read,
 		ReadHeaderTimeout: min(read, headerTimeout),
-		WriteTimeout:      read + c.BufferWait.Std() + c.AckTimeout.Std() + writeTimeout,
+		WriteTimeout:      read + writeTimeout,
 		IdleTimeout:       c.IdleTimeout.Std(),
 		MaxHeaderBytes:    int(c.MaxHeader),
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),

@@ -5,7 +5,7 @@ import (
 	"time"
 
 	"millrace/engine/event"
-	"millrace/stages/source/http/access"
+	"millrace/stages/internal/access"
 )
 
 // post takes the events of one request and answers it.
@@ -27,7 +27,9 @@ func (s *source) post(w http.ResponseWriter, req *http.Request, batch bool) {
 		no = r.decode(s.formatOf(req), batch, stamp.event)
 	}
 	if no != nil {
-		s.metrics.misunderstood(1)
+		if no.status == http.StatusBadRequest {
+			s.metrics.misunderstood(1)
+		}
 		s.refuse(w, r, no)
 		return
 	}
@@ -84,8 +86,10 @@ func (s *source) take(w http.ResponseWriter, req *http.Request, r *request) {
 	}
 	select {
 	case <-r.settled:
+		s.boundWriting(w, r.arrived)
 		s.tell(w, r, o)
 	case <-r.timer.C:
+		s.boundWriting(w, r.arrived)
 		s.late(w, r, o)
 	case <-req.Context().Done():
 		r.fate.CompareAndSwap(inLine, withdrawn) // its client has gone; what was taken goes on

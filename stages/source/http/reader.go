@@ -10,7 +10,7 @@ import (
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
-	"millrace/stages/source/http/access"
+	"millrace/stages/internal/access"
 )
 
 var noID uuid.UUID

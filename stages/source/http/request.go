@@ -28,6 +28,9 @@ type request struct {
 	body   []byte
 	out    []byte // the answer
 	events []event.Event
+	// memory is that of the events' attributes, which stages may have put
+	// others in the place of.
+	memory [][]event.Attribute
 	// failures are the items that are no events. Where there are some, places
 	// says which item an event was.
 	failures []failure
@@ -84,14 +87,20 @@ func (r *request) charge(n int64) bool {
 	return true
 }
 
-// slot is the place for the next event. Its attributes' memory is used again.
+// slot is the place for the next event.
 func (r *request) slot() *event.Event {
-	if n := len(r.events); n < cap(r.events) {
+	n := len(r.events)
+	if n < cap(r.events) {
 		r.events = r.events[:n+1]
 	} else {
 		r.events = append(r.events, event.Event{})
 	}
-	return &r.events[len(r.events)-1]
+	e := &r.events[n]
+	e.Due, e.Offset, e.Key, e.Raw, e.Attributes = 0, 0, "", nil, nil
+	if n < len(r.memory) {
+		e.Attributes = r.memory[n]
+	}
+	return e
 }
 
 // leaveOut takes back the last slot: its item is no event.
@@ -109,6 +118,12 @@ func (r *request) leaveOut(f failure) {
 
 // keep says that the last slot holds an event.
 func (r *request) keep() {
+	last := len(r.events) - 1
+	if attributes := r.events[last].Attributes[:0]; last < len(r.memory) {
+		r.memory[last] = attributes
+	} else {
+		r.memory = append(r.memory, attributes)
+	}
 	if len(r.failures) > 0 {
 		r.places = append(r.places, int32(r.items))
 	}
@@ -144,7 +159,7 @@ func (r *request) release() {
 		r.body = nil
 	}
 	if cap(r.events) > keptEvents {
-		r.events = nil
+		r.events, r.memory = nil, nil
 	}
 	if cap(r.out) > keptBody {
 		r.out = nil

@@ -13,7 +13,7 @@ import (
 	"time"
 
 	"millrace/engine/stage"
-	"millrace/stages/source/http/access"
+	"millrace/stages/internal/access"
 )
 
 // Validate reports what is wrong with the configuration. Keys and certificates
