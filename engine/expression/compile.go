@@ -37,7 +37,8 @@ type program struct {
 }
 
 // compile reads source, which must give a value of the wanted kind:
-// reflect.Bool, or reflect.String for whatever can be written as text.
+// reflect.Bool, reflect.String for whatever can be written as text, or
+// reflect.Interface for whatever an event can hold.
 func compile(source string, want reflect.Kind) (*program, error) {
 	source = strings.TrimSpace(source)
 	switch {
@@ -60,6 +61,8 @@ func compile(source string, want reflect.Kind) (*program, error) {
 		return nil, explain(err, source)
 	case want == reflect.String && !textual(code.Node().Type().Kind()):
 		return nil, fmt.Errorf("must give text or a number, but it gives %v", code.Node().Type())
+	case want == reflect.Interface && !textual(code.Node().Type().Kind()) && code.Node().Type() != reflect.TypeOf(zeroTime):
+		return nil, fmt.Errorf("must give text, a number, a boolean or a time, but it gives %v", code.Node().Type())
 	}
 	p := &program{source: source, code: code, uses: u.names}
 	p.runs.New = func() any { return newRun(p.uses) }
