@@ -24,7 +24,7 @@ const (
 // for (package read).
 func (p Profile) Compile(found *stage.Problems) *Plan {
 	c := &compiler{problems: found, scale: 1}
-	before := errors(found)
+	before := wrong(found)
 	plan := &Plan{Profile: p, unlimited: p.Unlimited, late: p.late()}
 	c.settings(&p)
 	closed := p.Model.Closed != nil
@@ -43,14 +43,14 @@ func (p Profile) Compile(found *stage.Problems) *Plan {
 	default:
 		c.phases(&p, plan)
 	}
-	if errors(found) > before {
+	if wrong(found) > before {
 		return nil
 	}
 	plan.hash = hashOf(p.JSON(), c.traces...)
 	return plan
 }
 
-func errors(p *stage.Problems) (n int) {
+func wrong(p *stage.Problems) (n int) {
 	for _, found := range p.Found {
 		if !found.Warning {
 			n++
@@ -154,7 +154,7 @@ func (c *compiler) within(key string, d, low, high stage.Duration) bool {
 // phases makes the curve of all phases.
 func (c *compiler) phases(p *Profile, plan *Plan) {
 	var parts []curve
-	before := errors(c.problems)
+	before := wrong(c.problems)
 	start := 0.0
 	for i := range p.Phases {
 		key := "phases." + strconv.Itoa(i)
@@ -171,7 +171,7 @@ func (c *compiler) phases(p *Profile, plan *Plan) {
 		start += long
 		parts = append(parts, part)
 	}
-	if errors(c.problems) > before {
+	if wrong(c.problems) > before {
 		return
 	}
 	plan.once = newChain(parts...)
@@ -208,6 +208,9 @@ func (c *compiler) loop(p *Profile, plan *Plan) {
 	case p.Loop > 1:
 		plan.curve = repeat(plan.once, float64(p.Loop))
 	}
+	if r := peak(plan.curve) * c.scale; r > float64(MaxRate) {
+		c.add("phases", "add up to %v at their highest, the most is %v", Rate(r), MaxRate)
+	}
 	if long := plan.curve.length(); !math.IsInf(long, 1) && long > float64(maxTimes) {
 		c.add("phases", "last longer than %v together", maxTimes)
 	}
@@ -234,7 +237,7 @@ func (s *Shape) given() (names []string) {
 
 // phase makes the curve of one phase; nil when it is impossible.
 func (c *compiler) phase(p *Phase, key string, number uint64) curve {
-	before := errors(c.problems)
+	before := wrong(c.problems)
 	long := math.Inf(1)
 	if p.For != nil {
 		c.within(key+".for", *p.For, 1, maxTimes)
@@ -247,7 +250,7 @@ func (c *compiler) phase(p *Phase, key string, number uint64) curve {
 	if p.Noise != nil && !(*p.Noise >= 0 && *p.Noise <= 1) {
 		c.add(key+".noise", "must be from 0%% to 100%%, got %v", *p.Noise)
 	}
-	if errors(c.problems) > before {
+	if wrong(c.problems) > before {
 		return nil
 	}
 	if long < made.length() {
@@ -257,16 +260,8 @@ func (c *compiler) phase(p *Phase, key string, number uint64) curve {
 	}
 	if p.Noise != nil && *p.Noise > 0 {
 		made = noisy{made, float64(*p.Noise), mix(uint64(c.seed)) + mix(number)}
-		c.peak(key+".noise", made.(noisy).share+1, p)
 	}
 	return made
-}
-
-// peak checks that noise does not lift a rate over the highest possible.
-func (c *compiler) peak(key string, factor float64, p *Phase) {
-	if p.Constant != nil && float64(*p.Constant)*factor*c.scale > float64(MaxRate)*2 {
-		c.add(key, "lifts the rate over %v", MaxRate)
-	}
 }
 
 // rate checks a rate, which a profile's scale multiplies.

@@ -30,7 +30,7 @@ func (c noisy) groupAt(t float64) (start, long float64, ends [noiseSlots + 1]flo
 	long = min(long, c.length()-start)
 	for slot := range noiseSlots {
 		x := mix(c.seed + uint64(n)*noiseSlots + uint64(slot))
-		weight := 1 + c.share*(2*float64(x>>11)/(1<<53)-1)
+		weight := max(1+c.share*(2*float64(x>>11)/(1<<53)-1), 1e-6)
 		ends[slot+1] = ends[slot] + weight
 	}
 	for slot := range ends {

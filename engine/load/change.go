@@ -1,0 +1,231 @@
+package load
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"millrace/engine/stage"
+)
+
+// Change is what a user asks of a running load. What is nil stays as it is.
+type Change struct {
+	// Plan is another profile, from its beginning. One that ends, or that is for
+	// a time, gives way to the one before it, which goes on where it was.
+	Plan *Plan
+	// Scale multiplies all rates of the profile from now on; 1: as written.
+	Scale *float64
+	// Rate holds this rate, in events per second, whatever the profile says.
+	Rate *Rate
+	// Hold true stays at the present rate; false goes on with the profile where
+	// it was held, also after Rate.
+	Hold *bool
+	// Pause true offers nothing; false goes on where it was paused.
+	Pause *bool
+	// Next goes to the next phase, and on from there.
+	Next bool
+	// TTL is how long all this is for. 0: until the next change.
+	TTL time.Duration
+}
+
+// ErrBusy says that too many changes wait for a route that takes no events.
+var ErrBusy = errors.New("the route takes no events, and too many changes of its load wait for it already")
+
+// Check adds what is wrong with a change to the problems, by key.
+func (p *Player) Check(c Change, now time.Duration, found *stage.Problems) {
+	m, _ := p.after(c, now)
+	unlimited := m.plan.unlimited
+	if c.Scale != nil {
+		switch s := *c.Scale; {
+		case !(s > 0) || s > 1e9:
+			found.Add("scale", "must be above 0 and at most 1e9, got %v", s)
+		case unlimited:
+			found.Add("scale", "has no effect on max; give a rate")
+		case peak(m.plan.curve)*s > float64(MaxRate):
+			found.Add("scale", "lifts the highest rate of the profile, %v, over %v, got %v", Rate(peak(m.plan.curve)), MaxRate, s)
+		}
+	}
+	if c.Rate != nil && !(*c.Rate >= 0 && *c.Rate <= MaxRate) {
+		found.Add("rate", "must be from 0 to %v, got %v", MaxRate, *c.Rate)
+	}
+	if c.Hold != nil {
+		switch {
+		case *c.Hold && c.Rate == nil && unlimited && (c.Plan != nil || !p.last().held):
+			found.Add("hold", "has no rate to hold: the load is max; give a rate")
+		case !*c.Hold && c.Rate != nil:
+			found.Add("hold", "must not be false beside a rate, which is held")
+		}
+	}
+	if c.Next {
+		if _, ok := p.nextPhase(now); !ok {
+			found.Add("next", "there is no phase after this one")
+		}
+	}
+	if c.TTL < 0 {
+		found.Add("ttl", "must be above 0, got %v", c.TTL)
+	}
+	if c.Plan == nil && c.Scale == nil && c.Rate == nil && c.Hold == nil && c.Pause == nil && !c.Next {
+		found.Add("", "changes nothing: give scale, rate, hold, pause or next")
+	}
+}
+
+// Apply makes a change, from the last tick on. Events that were due before and
+// not taken are still handed out, at the times they were due; the change owes
+// nothing of the past. The change must have been checked.
+func (p *Player) Apply(c Change, now time.Duration) error {
+	p.advance(now)
+	if len(p.legs) >= maxLegs {
+		return ErrBusy
+	}
+	m, at := p.after(c, now)
+	before := p.current(at)
+	switch finite := c.Plan != nil && c.Plan.Length() != Endless; {
+	case c.TTL > 0:
+		p.keep(before)
+		p.ends = at + c.TTL
+	case finite:
+		p.keep(before)
+		p.ends = never
+	case c.Plan != nil:
+		p.former, p.ends = nil, never
+	}
+	p.begin(m, at)
+	return nil
+}
+
+// keep remembers what to return to: the last mode that was not for a time.
+func (p *Player) keep(m mode) {
+	if p.former == nil {
+		p.former = &m
+	}
+}
+
+// current is the mode that plays, with its place at a time.
+func (p *Player) current(at time.Duration) mode {
+	l := p.last()
+	m := l.mode
+	m.at = l.place(at)
+	return m
+}
+
+// after is the mode that a change leads to, and from when on.
+func (p *Player) after(c Change, now time.Duration) (mode, time.Duration) {
+	at := max(tickOf(now), p.last().from)
+	m := p.current(at)
+	if c.Plan != nil {
+		m = newMode(c.Plan)
+	}
+	if c.Next {
+		if place, ok := p.nextPhase(now); ok {
+			m.at, m.held, m.paused = float64(place), false, false
+		}
+	}
+	if c.Scale != nil {
+		if m.held {
+			m.rate *= *c.Scale / m.scale
+		}
+		m.scale = *c.Scale
+	}
+	switch {
+	case c.Rate != nil:
+		m.held, m.rate = true, float64(*c.Rate)
+	case c.Hold != nil && *c.Hold && !m.held:
+		paused := m.paused
+		m.paused = false
+		m.rate, m.held, m.paused = m.now(), true, paused
+	case c.Hold != nil && !*c.Hold:
+		m.held = false
+	}
+	if c.Pause != nil {
+		m.paused = *c.Pause
+	}
+	return m, at
+}
+
+func (p *Player) nextPhase(now time.Duration) (time.Duration, bool) {
+	m := p.current(max(tickOf(now), p.last().from))
+	return m.plan.Next(span(m.at))
+}
+
+// State is how a load stands.
+type State struct {
+	Plan      *Plan
+	Elapsed   time.Duration // place in the plan
+	Position  Position
+	Rate      float64 // events/s that are asked for now; +Inf: max
+	Scale     float64
+	Held      bool
+	Paused    bool
+	Temporary bool          // it returns to the profile before it
+	Left      time.Duration // until then; Endless where only the plan's end decides and it has none
+	Behind    int64         // events that are due and not taken
+	Counts    Counts
+}
+
+// State tells how the load stands.
+func (p *Player) State(now time.Duration) State {
+	p.advance(now)
+	at := max(now, p.last().from)
+	m := p.current(at)
+	s := State{
+		Plan: m.plan, Elapsed: span(m.at), Position: m.plan.Position(span(m.at)), Rate: m.now(), Scale: m.scale,
+		Held: m.held, Paused: m.paused, Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
+	}
+	if p.former != nil {
+		s.Temporary = true
+		if ends := min(p.ends, p.end()); ends < never {
+			s.Left = max(ends-now, 0)
+		}
+	}
+	return s
+}
+
+// behind is how many events are due and not taken; of random arrivals, about.
+func (p *Player) behind(tick time.Duration) int64 {
+	owed := 0.0
+	for i := range p.legs {
+		l := &p.legs[i]
+		if l.until != never {
+			owed += l.events
+		} else {
+			owed += l.totalAt(max(tick, l.from))
+		}
+	}
+	if p.next > owed {
+		return 0
+	}
+	return int64(owed-p.next) + 1
+}
+
+// String says in a word or two what a change is, for logs and journals.
+func (c Change) String() string {
+	var what string
+	add := func(format string, args ...any) {
+		if what != "" {
+			what += ", "
+		}
+		what += fmt.Sprintf(format, args...)
+	}
+	if c.Plan != nil {
+		add("profile %s", c.Plan.Hash())
+	}
+	if c.Next {
+		add("next phase")
+	}
+	if c.Scale != nil {
+		add("scale %v", *c.Scale)
+	}
+	if c.Rate != nil {
+		add("rate %v", *c.Rate)
+	}
+	if c.Hold != nil {
+		add("hold %t", *c.Hold)
+	}
+	if c.Pause != nil {
+		add("pause %t", *c.Pause)
+	}
+	if c.TTL > 0 {
+		add("for %v", c.TTL)
+	}
+	return what
+}

@@ -1,0 +1,255 @@
+package load
+
+import (
+	"math"
+	"time"
+)
+
+// Tick is how often events that have become due are handed out. Timers round
+// shorter waits up to about this, so a finer grain would only cost wake-ups.
+const Tick = time.Millisecond
+
+// lateAfter is how late an event may be without being called late.
+const lateAfter = 10 * time.Millisecond
+
+// maxLegs bounds how many changes can wait for a route that takes no events.
+const maxLegs = 1000
+
+// Player plays a plan. It is told the time, as what has passed since its own
+// beginning, and never looks at a clock; times must not go back by more than a
+// tick. It is not safe for concurrent use.
+type Player struct {
+	legs   []leg   // the last one plays; those before it still owe events
+	next   float64 // the next event, counted from the beginning of the first leg
+	gaps   *gaps   // of the first leg
+	former *mode   // what a temporary mode returns to
+	ends   time.Duration
+	counts Counts
+}
+
+// Counts is what became of the events so far.
+type Counts struct {
+	Handed    int64         // handed out
+	Late      int64         // of them, more than 10 ms after they were due
+	Dropped   int64         // left out since they were too late
+	Stretched time.Duration // by how much the profile was put off
+	Changes   int64         // of the load, those that came by themselves included
+}
+
+// Play begins a plan at a time.
+func Play(p *Plan, now time.Duration) *Player {
+	pl := &Player{}
+	pl.start(newMode(p), tickOf(now))
+	return pl
+}
+
+func tickOf(t time.Duration) time.Duration { return t.Truncate(Tick) }
+
+func (p *Player) start(m mode, now time.Duration) {
+	p.legs = append(p.legs[:0], newLeg(m, now))
+	p.gaps, p.next = m.gaps, m.gaps.first()
+	p.former, p.ends = nil, never
+}
+
+// Restart begins the plan anew and forgets what was owed, and what was only
+// for a time.
+func (p *Player) Restart(now time.Duration) {
+	m := p.last().mode
+	if p.former != nil {
+		m = *p.former
+	}
+	m.at, m.gaps = 0, newGaps(m.plan.Profile.Arrivals, m.plan.Profile.Seed)
+	p.start(m, tickOf(now))
+}
+
+func (p *Player) last() *leg { return &p.legs[len(p.legs)-1] }
+
+// Take adds the times at which events were due, those until the last tick that
+// were not taken before, to a list, as long as it has fewer than most. Each is
+// one event to hand out now.
+func (p *Player) Take(now time.Duration, most int, due []time.Duration) []time.Duration {
+	p.advance(now)
+	tick := tickOf(now)
+	p.forgive(tick)
+	had := len(due)
+	for len(due) < most {
+		l := &p.legs[0]
+		if l.plan.unlimited && l.moves() && l.until == never {
+			for len(due) < most {
+				due = append(due, now)
+			}
+			break
+		}
+		if end := l.totalAt(tick); p.next <= end {
+			due = p.draw(l, end, most, due)
+		} else if l.until == never {
+			break
+		} else {
+			p.pop()
+		}
+	}
+	p.count(tick, due[had:])
+	return due
+}
+
+// draw adds the events of a leg until it has brought so many.
+func (p *Player) draw(l *leg, end float64, most int, due []time.Duration) []time.Duration {
+	e := float64(l.when(p.next) - l.from)
+	s, ok := l.steady(e)
+	if !ok || p.next < s.base {
+		p.next += p.gaps.next()
+		return append(due, l.from+time.Duration(e))
+	}
+	until := end
+	if !math.IsInf(s.end, 1) {
+		until = min(end, s.base+(s.end-s.start)*s.rate/second)
+	}
+	due = append(due, l.from+time.Duration(e))
+	p.next += p.gaps.next()
+	for p.next <= until && len(due) < most {
+		due = append(due, l.from+time.Duration(s.when(p.next)))
+		p.next += p.gaps.next()
+	}
+	return due
+}
+
+// count keeps the books of what was handed out.
+func (p *Player) count(now time.Duration, due []time.Duration) {
+	p.counts.Handed += int64(len(due))
+	for _, d := range due {
+		if now-d <= lateAfter {
+			break // the rest is later
+		}
+		p.counts.Late++
+	}
+}
+
+// pop leaves the first leg, whose events have all been taken.
+func (p *Player) pop() {
+	p.next -= p.legs[0].events
+	n := copy(p.legs, p.legs[1:])
+	p.legs[n] = leg{}
+	p.legs = p.legs[:n]
+	if p.gaps != p.legs[0].gaps {
+		p.gaps = p.legs[0].gaps
+		p.next = min(p.next, 1) // a long gap of bursty arrivals ends with them
+	}
+}
+
+// begin goes over to another mode at a tick.
+func (p *Player) begin(m mode, at time.Duration) {
+	l := p.last()
+	l.until, l.events = at, l.totalAt(at)
+	p.legs = append(p.legs, newLeg(m, at))
+	p.counts.Changes++
+	for len(p.legs) > 1 && p.next > p.legs[0].events {
+		p.pop()
+	}
+}
+
+// advance makes the changes that come by themselves: a mode that was for a
+// time, or whose plan has ended, gives way to the one before it.
+func (p *Player) advance(now time.Duration) {
+	for p.former != nil {
+		at := min(p.ends, p.end())
+		if at > now {
+			return
+		}
+		back := *p.former
+		p.former, p.ends = nil, never
+		p.begin(back, max(tickOf(at+Tick-1), p.last().from))
+	}
+}
+
+// end is when the plan that plays is over.
+func (p *Player) end() time.Duration {
+	l := p.last()
+	if long := l.length(); long < float64(never-l.from) {
+		return l.from + time.Duration(long)
+	}
+	return never
+}
+
+// forgive deals with events that are too late, as the profile wants it.
+func (p *Player) forgive(now time.Duration) {
+	switch late := p.last().plan.late; {
+	case late.MaxLag == 0:
+	case late.Policy == stretch:
+		p.postpone(now, late.MaxLag.Std())
+	default:
+		p.leaveOut(now - late.MaxLag.Std() - 1)
+	}
+}
+
+// postpone moves everything that is still to come, so that the next event is
+// due now.
+func (p *Player) postpone(now, lag time.Duration) {
+	l := &p.legs[0]
+	if len(p.legs) > 1 || p.next > l.totalAt(now) {
+		return // what was owed before a change stays where it was
+	}
+	by := now - l.when(p.next)
+	if by <= lag || l.plan.unlimited {
+		return
+	}
+	for i := range p.legs {
+		p.legs[i].from += by
+		if p.legs[i].until != never {
+			p.legs[i].until += by
+		}
+	}
+	p.counts.Stretched += by
+}
+
+// leaveOut drops the events that were due before a time.
+func (p *Player) leaveOut(before time.Duration) {
+	for {
+		l := &p.legs[0]
+		if end := l.totalAt(min(max(before, l.from), l.until)); p.next <= end {
+			p.skip(end)
+		}
+		if l.until == never || l.until > before || p.next <= l.events {
+			return
+		}
+		p.pop()
+	}
+}
+
+// mostDraws bounds the work of dropping random arrivals one by one.
+const mostDraws = 10_000
+
+// skip drops the events of the first leg up to so many.
+func (p *Player) skip(end float64) {
+	for n := 0; p.next <= end; n++ {
+		step := 1.0
+		if p.gaps.kind == even || n == mostDraws {
+			// Random arrivals that are very far behind are counted by their mean.
+			step = math.Floor(end-p.next) + 1
+		}
+		p.counts.Dropped += int64(step)
+		p.next += step - 1 + p.gaps.next()
+	}
+}
+
+// Wake is when there will be something to do next, if nothing is changed until
+// then: a tick. never: not by itself.
+func (p *Player) Wake() (at time.Duration, ever bool) {
+	at = p.legs[0].when(p.next)
+	if len(p.legs) > 1 {
+		at = p.legs[0].from // events are owed
+	}
+	if p.former != nil {
+		at = min(at, p.ends, p.end())
+	}
+	if at >= never {
+		return 0, false
+	}
+	return tickOf(at + Tick - 1), true
+}
+
+// Ended reports whether the plan is over, nothing comes after it and nothing is
+// owed.
+func (p *Player) Ended(now time.Duration) bool {
+	end := p.end()
+	return p.former == nil && end <= now && len(p.legs) == 1 && p.next > p.legs[0].totalAt(end)
+}

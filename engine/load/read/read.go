@@ -1,0 +1,213 @@
+// Package read makes load profiles out of what people write: a YAML file, a
+// request's body, the name of a profile that comes with the engine, a rate.
+//
+// What is wrong is reported all at once, each with its place. A file that a
+// profile names is relative to the file that names it.
+package read
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+
+	"millrace/engine/load"
+	"millrace/engine/stage"
+	"millrace/pipelines/profiles"
+)
+
+// maxProfile bounds a profile's text: it is written by hand.
+const maxProfile = 1 << 20
+
+// Problem is one thing that is wrong with a profile.
+type Problem struct {
+	File   string `json:"file,omitempty"`
+	Line   int    `json:"line,omitempty"` // from 1; 0: the whole
+	Column int    `json:"column,omitempty"`
+	Key    string `json:"key,omitempty"`
+	Text   string `json:"problem"`
+}
+
+// String writes "file:line:column: key: text".
+func (p Problem) String() string {
+	var s strings.Builder
+	if p.File != "" {
+		s.WriteString(p.File + ":")
+		if p.Line > 0 {
+			s.WriteString(strconv.Itoa(p.Line) + ":" + strconv.Itoa(p.Column) + ":")
+		}
+		s.WriteByte(' ')
+	}
+	if p.Key != "" {
+		s.WriteString(p.Key + ": ")
+	}
+	return s.String() + p.Text
+}
+
+// Problems is all that is wrong with a profile, as an error.
+type Problems []Problem
+
+// Error writes one problem per line.
+func (p Problems) Error() string {
+	lines := make([]string, len(p))
+	for i := range p {
+		lines[i] = p[i].String()
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Text makes a plan of a profile in YAML or JSON. name is what positions call
+// it; "" for what is no file. The error is a Problems.
+func Text(name string, data []byte) (*load.Plan, error) {
+	d := &decoder{file: name, places: map[string]place{}}
+	profile := d.profile(data)
+	if len(d.found) == 0 {
+		var found stage.Problems
+		whole := Resolve(profile, &found)
+		plan := whole.Compile(&found)
+		if d.take(found); len(d.found) == 0 {
+			return plan, nil
+		}
+	}
+	return nil, d.found
+}
+
+// File makes a plan of a profile in a file. The error is a Problems.
+func File(name string) (*load.Plan, error) {
+	data, err := content(name)
+	if err != nil {
+		return nil, Problems{{File: name, Text: "cannot be read: " + err.Error()}}
+	}
+	return Text(name, data)
+}
+
+// Argument makes a plan of what a user gives on a command line: the name of a
+// profile that comes with the engine, a rate, max, or a file. The error is a
+// Problems.
+func Argument(arg string) (*load.Plan, error) {
+	if _, err := os.Stat(arg); err == nil || strings.ContainsRune(arg, filepath.Separator) && strings.Contains(arg, ".y") {
+		return File(arg)
+	}
+	return Text("", []byte(strconv.Quote(arg)))
+}
+
+// Names lists the profiles that come with the engine.
+func Names() []string {
+	entries, err := profiles.Files.ReadDir(".")
+	if err != nil {
+		panic("read: the embedded profiles cannot be listed: " + err.Error())
+	}
+	var names []string
+	for _, e := range entries {
+		names = append(names, strings.TrimSuffix(e.Name(), ".yaml"))
+	}
+	slices.Sort(names)
+	return names
+}
+
+// Source is the YAML of a profile that comes with the engine, comments
+// included; false if there is none of that name.
+func Source(name string) ([]byte, bool) {
+	data, err := profiles.Files.ReadFile(name + ".yaml")
+	return data, err == nil
+}
+
+// About is what a profile that comes with the engine is for: the first line of
+// its comment.
+func About(name string) string {
+	data, _ := Source(name)
+	line, _, _ := bytes.Cut(data, []byte("\n"))
+	return strings.TrimSpace(strings.TrimPrefix(string(line), "#"))
+}
+
+// Resolve puts what a profile's name or file stands for in its place. Problems
+// have the keys of p.
+func Resolve(p load.Profile, found *stage.Problems) load.Profile {
+	switch {
+	case p.Name == "" && p.File == "":
+		return p
+	case p.Name != "" && p.File != "":
+		found.Add("file", "has no place beside profile: a load has one of them")
+	case p.Phases != nil:
+		found.Add("phases", "have no place beside a profile's name or file, which has phases of its own")
+	case p.Name != "":
+		return named(p, found)
+	default:
+		return fromFile(p, found)
+	}
+	return load.Profile{}
+}
+
+func named(p load.Profile, found *stage.Problems) load.Profile {
+	data, ok := Source(p.Name)
+	if !ok {
+		found.Add("profile", "there is no profile %q; there are %s, and {file: …} for one of your own", p.Name, strings.Join(Names(), ", "))
+		return load.Profile{}
+	}
+	d := &decoder{file: p.Name + ".yaml", places: map[string]place{}}
+	base := d.profile(data)
+	if len(d.found) > 0 {
+		panic("read: the embedded profile " + p.Name + " is wrong: " + d.found.Error())
+	}
+	return p.Over(base)
+}
+
+// fromFile reads a profile's file. A file names no other profile: what it says
+// is all there is to it.
+func fromFile(p load.Profile, found *stage.Problems) load.Profile {
+	data, err := content(string(p.File))
+	if err != nil {
+		found.Add("file", "%s cannot be read: %v", p.File, err)
+		return load.Profile{}
+	}
+	d := &decoder{file: string(p.File), places: map[string]place{}}
+	base := d.profile(data)
+	if len(d.found) == 0 && base.File != "" {
+		d.fail(d.places["file"], "file", "has no place in a profile's file: it must not send on to another")
+	}
+	if len(d.found) == 0 {
+		// Here its problems have the places in its own file.
+		var below stage.Problems
+		base = Resolve(base, &below)
+		base.Compile(&below)
+		d.take(below)
+	}
+	for _, f := range d.found {
+		found.Add("file", "%s", f)
+	}
+	return p.Over(base)
+}
+
+func content(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, cause(err)
+	}
+	defer f.Close()
+	if info, err := f.Stat(); err == nil && info.IsDir() {
+		return nil, errors.New("is a directory")
+	}
+	data, err := io.ReadAll(io.LimitReader(f, maxProfile+1))
+	if err != nil {
+		return nil, cause(err)
+	}
+	if len(data) > maxProfile {
+		return nil, fmt.Errorf("is larger than %v", stage.Size(maxProfile))
+	}
+	return data, nil
+}
+
+// cause is an error without the file name, which the problem says already.
+func cause(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}
