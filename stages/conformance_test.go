@@ -6,6 +6,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,12 +22,17 @@ import (
 	"millrace/stages/internal/eventjson"
 	"millrace/stages/internal/poison"
 	"millrace/stages/resource/kafka"
+	"millrace/stages/source/file"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestEveryStageKeepsTheRulesOfItsKind(t *testing.T) {
 	stagetest.ConformanceAll(t, stages.All(), map[string]stagetest.Options{
+		// In the folder of its example are no log files.
+		"source/file": {Feed: writeLogs},
+		// The test has no standard input of its own.
+		"source/stdin": {Feed: typeLines(t)},
 		// Opened alone, the source finds no topic: its example's other route fills it.
 		"source/kafka": {Feed: fillTopic("example-events")},
 		// Nobody sends this one anything.
@@ -45,6 +52,49 @@ func taker(t *testing.T) string {
 	}))
 	t.Cleanup(server.Close)
 	return server.URL
+}
+
+// writeLogs writes to a file that the example follows until the rule is done
+// with it.
+func writeLogs(ctx context.Context, t stagetest.T, b stagetest.Bench) {
+	pattern := string(b.Config.(*file.Config).Paths[0])
+	log, err := os.Create(filepath.Join(filepath.Dir(pattern), "app.log"))
+	if err != nil {
+		t.Errorf("making a log file: %v", err)
+		return
+	}
+	defer log.Close()
+	for i := 0; ctx.Err() == nil; i++ {
+		if _, err := fmt.Fprintf(log, "line %d\n", i); err != nil {
+			t.Errorf("writing: %v", err)
+			return
+		}
+		_ = stage.SystemClock.Sleep(ctx, time.Millisecond)
+	}
+}
+
+// typeLines puts a pipe in the place of standard input, and writes to it until
+// the rule is done with it.
+func typeLines(t *testing.T) func(context.Context, stagetest.T, stagetest.Bench) {
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	was := os.Stdin
+	os.Stdin = in
+	t.Cleanup(func() {
+		os.Stdin = was
+		_, _ = in.Close(), out.Close()
+	})
+	return func(ctx context.Context, t stagetest.T, _ stagetest.Bench) {
+		_ = out.SetWriteDeadline(time.Time{})
+		defer context.AfterFunc(ctx, func() { _ = out.SetWriteDeadline(time.Unix(1, 0)) })()
+		for i := 0; ctx.Err() == nil; i++ {
+			if _, err := fmt.Fprintf(out, "line %d\n", i); err != nil && ctx.Err() == nil {
+				t.Errorf("writing: %v", err)
+			}
+		}
+	}
 }
 
 // fillTopic writes events to a topic of the example's embedded broker until

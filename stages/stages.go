@@ -18,13 +18,16 @@ import (
 	kafkasink "millrace/stages/sink/kafka"
 	sqlsink "millrace/stages/sink/sql"
 	"millrace/stages/sink/stdout"
+	filesource "millrace/stages/source/file"
 	"millrace/stages/source/generator"
 	httpsource "millrace/stages/source/http"
 	kafkasource "millrace/stages/source/kafka"
 	"millrace/stages/source/poison"
+	"millrace/stages/source/stdin"
 	"millrace/stages/transform/enrich"
 	"millrace/stages/transform/filter"
 	"millrace/stages/transform/parse"
+	"millrace/stages/transform/set"
 )
 
 // All lists the stages in flow order.
@@ -37,6 +40,8 @@ func All() []stage.Stage {
 
 		generator.Stage,
 		httpsource.Stage,
+		filesource.Stage,
+		stdin.Stage,
 		kafkasource.Stage,
 		poison.Stage,
 
@@ -47,6 +52,7 @@ func All() []stage.Stage {
 
 		enrich.Stage,
 		parse.Stage,
+		set.Stage,
 		filter.Stage,
 
 		kafkasink.Stage,
