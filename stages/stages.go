@@ -27,6 +27,7 @@ import (
 	"millrace/stages/transform/enrich"
 	"millrace/stages/transform/filter"
 	"millrace/stages/transform/parse"
+	"millrace/stages/transform/set"
 )
 
 // All lists the stages in flow order.
@@ -51,6 +52,7 @@ func All() []stage.Stage {
 
 		enrich.Stage,
 		parse.Stage,
+		set.Stage,
 		filter.Stage,
 
 		kafkasink.Stage,

@@ -126,7 +126,7 @@ func (w *worker) quoted(text string, start int) (value string, end int, err erro
 	return "", len(text), errOpenQuote
 }
 
-// unescape writes a text without its escapes, which are those of JSON.
+// unescape writes a text without its escapes: those of JSON, and one more quotation mark.
 func (w *worker) unescape(s string) (string, error) {
 	a := &w.arena
 	a.room(len(s)) // an escape is never shorter than what it stands for
@@ -140,8 +140,8 @@ func (w *worker) unescape(s string) (string, error) {
 		if i+1 >= len(s) {
 			return "", errEscape
 		}
-		if j := strings.IndexByte(`"\/bfnrt`, s[i+1]); j >= 0 {
-			a.text = append(a.text, "\"\\/\b\f\n\r\t"[j])
+		if j := strings.IndexByte(`"'\/bfnrt`, s[i+1]); j >= 0 {
+			a.text = append(a.text, "\"'\\/\b\f\n\r\t"[j])
 			i += 2
 			continue
 		}
