@@ -64,10 +64,9 @@ func forwarded(e *event.Event, from event.Origin) *kgo.Record {
 	if e.Key != "" {
 		r.Key = []byte(e.Key)
 	}
-	n, _ := e.Attribute(Replays)
 	r.Headers = []kgo.RecordHeader{
 		{Key: "x-dlq-event-id", Value: []byte(e.ID.String())},
-		{Key: replayHeader, Value: strconv.AppendInt(nil, n.Int(), 10)},
+		{Key: ReplayHeader, Value: strconv.AppendInt(nil, int64(ReplaysOf(e)), 10)},
 	}
 	if len(e.TraceID) == 32 && len(e.SpanID) == 16 {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "traceparent", Value: []byte("00-" + e.TraceID + "-" + e.SpanID + "-01")})

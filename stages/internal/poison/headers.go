@@ -11,9 +11,9 @@ import (
 	"millrace/stages/internal/avro"
 )
 
-// The header that tells how often an event was replayed, in poison topics and
-// in topics that are replayed to.
-const replayHeader = "x-dlq-replay-count"
+// ReplayHeader is the header of a record that tells how often its event was
+// replayed, in poison topics and in topics that are replayed to.
+const ReplayHeader = "x-dlq-replay-count"
 
 // record is the Kafka record of an entry: the original bytes as value, the
 // original key, everything else in headers.
@@ -59,7 +59,7 @@ func headers(e *Entry) []kgo.RecordHeader {
 	add("x-dlq-error-type", e.ErrorType)
 	add("x-dlq-error-message", e.Reason)
 	add("x-dlq-attempts", strconv.Itoa(e.Attempts))
-	add(replayHeader, strconv.Itoa(e.Replays))
+	add(ReplayHeader, strconv.Itoa(e.Replays))
 	add("x-dlq-first-failed-at", stamp(e.First))
 	add("x-dlq-failed-at", stamp(e.Last))
 	add("x-dlq-trace-id", e.TraceID)
@@ -103,7 +103,7 @@ func parse(rec *kgo.Record) Entry {
 		ID:       place{rec.Partition, rec.Offset}.String(),
 		Pipeline: h["x-dlq-pipeline"], Route: first("x-dlq-route", "handler_poisoned"), Stage: h["x-dlq-stage"], Instance: h["x-dlq-instance"],
 		Class: first("x-dlq-error-class"), Reason: first("x-dlq-error-message", "reason_poisoned", "__connect.errors.exception.message", "kafka_dlt-exception-message"),
-		ErrorType: h["x-dlq-error-type"], Attempts: count(h["x-dlq-attempts"]), Replays: count(h[replayHeader]),
+		ErrorType: h["x-dlq-error-type"], Attempts: count(h["x-dlq-attempts"]), Replays: count(h[ReplayHeader]),
 		First: unstamp(h["x-dlq-first-failed-at"]), Last: unstamp(h["x-dlq-failed-at"]),
 		TraceID: h["x-dlq-trace-id"], SpanID: h["x-dlq-span-id"],
 		Key: rec.Key, Payload: rec.Value, Form: form(h["x-dlq-payload"], rec.Value),

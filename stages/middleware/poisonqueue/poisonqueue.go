@@ -34,6 +34,7 @@ import (
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/stages/internal/poison"
+	"millrace/stages/internal/poison/connect"
 )
 
 //go:embed *.go example.yaml
@@ -109,7 +110,7 @@ func (c *Config) Place() stage.Placement { return stage.Placement{Role: stage.St
 // Open opens the store.
 func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Wrapper, error) {
 	place := c.place(s.Pipeline, s.Route)
-	outside, err := services(place, s)
+	outside, err := connect.Services(place, s)
 	if err != nil {
 		return nil, err
 	}
@@ -138,7 +139,7 @@ func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Wrapper, err
 // runs.
 func (c *Config) OpenPoison(ctx context.Context, s stage.Settings) (stage.PoisonStore, error) {
 	place := c.place(s.Pipeline, s.Route)
-	outside, err := services(place, s)
+	outside, err := connect.Services(place, s)
 	if err != nil {
 		return nil, err
 	}

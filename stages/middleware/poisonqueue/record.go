@@ -46,9 +46,7 @@ func (q *queue) entries(b *event.Batch) (entries []poison.Entry, rows []int) {
 		if e.Due != 0 {
 			r.Origin.Time = time.Unix(0, e.Due)
 		}
-		if n, ok := e.Attribute(poison.Replays); ok && n.Kind() == event.KindInt && n.Int() > 0 {
-			r.Replays = int(min(n.Int(), 1<<30))
-		}
+		r.Replays = poison.ReplaysOf(e)
 		r.Payload, r.Form = payload(e, from)
 		blame(&r, b, row)
 		entries, rows = append(entries, r), append(rows, row)

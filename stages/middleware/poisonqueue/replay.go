@@ -12,6 +12,7 @@ import (
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/stages/internal/poison"
+	"millrace/stages/internal/poison/connect"
 )
 
 // replay brings selected events back: into the route, as batches that enter
@@ -91,7 +92,7 @@ func (d *desk) from(ctx context.Context, where json.RawMessage) (poison.Store, p
 	if err := json.Unmarshal(where, &place); err != nil {
 		return nil, poison.Services{}, &statusError{http.StatusBadRequest, fmt.Errorf("from: %w", err)}
 	}
-	outside, err := services(place, d.settings)
+	outside, err := connect.Services(place, d.settings)
 	if err != nil {
 		return nil, outside, err
 	}

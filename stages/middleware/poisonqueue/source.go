@@ -6,6 +6,7 @@ import (
 
 	"millrace/engine/stage"
 	"millrace/stages/internal/poison"
+	"millrace/stages/internal/poison/connect"
 )
 
 // PoisonSource is a source that brings what was selected of this queue's store
@@ -29,7 +30,7 @@ type selection struct {
 // Open opens the store and begins to read.
 func (s *selection) Open(ctx context.Context, settings stage.Settings) (stage.Reader, error) {
 	place := s.config.place(settings.Pipeline, s.route)
-	outside, err := services(place, settings)
+	outside, err := connect.Services(place, settings)
 	if err != nil {
 		return nil, err
 	}

@@ -17,6 +17,7 @@ import (
 	"millrace/engine/stage"
 	"millrace/stages/internal/avro"
 	"millrace/stages/internal/eventjson"
+	"millrace/stages/internal/poison"
 	"millrace/stages/resource/kafka"
 )
 
@@ -195,6 +196,11 @@ func (ids identity) complete(rec *kgo.Record, e *event.Event) {
 	e.Offset = rec.Offset
 	e.Key = text(rec.Key)
 	e.Raw = rec.Value
+	for i := range rec.Headers { // what was replayed into this topic must not lose its count
+		if h := &rec.Headers[i]; h.Key == poison.ReplayHeader {
+			poison.SetReplays(e, h.Value)
+		}
+	}
 }
 
 // text is the bytes as a string, without a copy.

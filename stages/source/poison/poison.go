@@ -20,6 +20,7 @@ import (
 	"millrace/engine/expression"
 	"millrace/engine/stage"
 	"millrace/stages/internal/poison"
+	"millrace/stages/internal/poison/connect"
 )
 
 //go:embed *.go example.yaml
@@ -107,7 +108,7 @@ func (c *Config) Explain() stage.Explanation {
 // Open begins to read.
 func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Reader, error) {
 	place := c.place()
-	outside, err := services(place, s)
+	outside, err := connect.Services(place, s)
 	if err != nil {
 		return nil, err
 	}

@@ -1,4 +1,7 @@
-package poisonqueue
+// Package connect gives the stores of bad events what they need of a pipeline's
+// resources. It is apart from package poison, which knows no resource, for the
+// two stages that open stores: the poison queue and the poison source.
+package connect
 
 import (
 	"context"
@@ -15,9 +18,9 @@ import (
 	"millrace/stages/resource/sql"
 )
 
-// services are the resources that a place needs. A Kafka cluster is looked up
+// Services are the resources that a place needs. A Kafka cluster is looked up
 // when it is first used: a store that is no topic needs it only to read Avro.
-func services(p poison.Place, s stage.Settings) (poison.Services, error) {
+func Services(p poison.Place, s stage.Settings) (poison.Services, error) {
 	out := poison.Services{State: s.State, Clock: s.Clock, Log: s.Log}
 	if p.Cluster != "" {
 		out.Kafka = kafkaServices(stage.Ref(p.Cluster), s)
