@@ -180,6 +180,9 @@ func (p *Player) State(now time.Duration) State {
 	return s
 }
 
+// Plan is the plan that plays.
+func (p *Player) Plan() *Plan { return p.last().plan }
+
 // behind is how many events are due and not taken; of random arrivals, about.
 func (p *Player) behind(tick time.Duration) int64 {
 	owed := 0.0

@@ -117,7 +117,11 @@ func (a *Arrivals) check(c *compiler) {
 // late fills in the defaults of what happens to late events.
 func (p *Profile) late() Late {
 	l := p.Late
-	if l.Policy == "" {
+	switch {
+	case l.Policy != "":
+	case p.Model.Closed != nil:
+		l.Policy = stretch // what no worker could send is not owed
+	default:
 		l.Policy = catchUp
 	}
 	if l.MaxLag == 0 && l.Policy != catchUp {

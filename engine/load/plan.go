@@ -13,6 +13,10 @@ import (
 type Plan struct {
 	// Profile is what the plan was made of.
 	Profile Profile
+	// Name is what people call it: the name of a profile that comes with the
+	// engine, or a file's; "" where it has none. Set by who knows it, before the
+	// plan is played.
+	Name string
 
 	phases    []phase
 	curve     curve // all phases, repeated as asked for

@@ -110,7 +110,7 @@ func (a *Arrivals) UnmarshalText(text []byte) error {
 type Late struct {
 	// Policy is catch_up (they are handed out as soon as the route takes them,
 	// which is the default), drop (they are left out) or stretch (the rest of the
-	// profile is put off, so that nothing is owed).
+	// profile is put off, so that nothing is owed; the default of closed).
 	Policy string `yaml:"policy"`
 	// MaxLag is how late an event may be before the policy treats it as late.
 	// Default 10ms; with catch_up: what is later than this is left out, and the

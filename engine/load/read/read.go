@@ -72,10 +72,26 @@ func Text(name string, data []byte) (*load.Plan, error) {
 		whole := Resolve(profile, &found)
 		plan := whole.Compile(&found)
 		if d.take(found); len(d.found) == 0 {
+			plan.Name = NameOf(profile, name)
 			return plan, nil
 		}
 	}
 	return nil, d.found
+}
+
+// NameOf is what people call a profile: its name, or the name of its file
+// without folder and ending. file is where it stands itself; "" for nowhere.
+func NameOf(p load.Profile, file string) string {
+	if p.Name != "" {
+		return p.Name
+	}
+	if p.File != "" {
+		file = string(p.File)
+	}
+	if file == "" {
+		return ""
+	}
+	return strings.TrimSuffix(filepath.Base(file), filepath.Ext(file))
 }
 
 // File makes a plan of a profile in a file. The error is a Problems.
