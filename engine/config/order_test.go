@@ -74,7 +74,7 @@ func TestOrdersThatDefeatThePurposeAreWarnedOf(t *testing.T) {
     source: {log: {}}
     middleware: [{limit: {full: shed}}]
     sink: drop
-`, "x.yaml:5:27: warning: routes.r.middleware.limit.full: shed loses events for good: the source log cannot be told no and keeps them until they are settled, so they could wait"},
+`, "x.yaml:5:33: warning: routes.r.middleware.limit.full: shed loses events for good: the source log cannot be told no and keeps them until they are settled, so they could wait"},
 		"dropping what cannot": {`
     source: {generator: {}}
     middleware: [{limit: {full: shed}}]
@@ -87,7 +87,7 @@ func TestOrdersThatDefeatThePurposeAreWarnedOf(t *testing.T) {
   s:
     spool: {when: always, full: reject}
     sink: drop
-`, "x.yaml:7:27: warning: routes.s.spool.full: reject loses events for good: the source log cannot be told no and keeps them until they are settled, so they could wait"},
+`, "x.yaml:7:33: warning: routes.s.spool.full: reject loses events for good: the source log cannot be told no and keeps them until they are settled, so they could wait"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			p, err := config.Parse(orderly(), "x.yaml", []byte("pipeline: x\nroutes:\n  r:"+c.route), config.Options{})

@@ -58,26 +58,27 @@ func (r *references) table(v reflect.Value, key string) {
 	}
 }
 
-// resolve finds the resource of one reference. tag is "kind" or
-// "kind,optional".
+// resolve finds the resource of one reference. tag is "kind", "kind,optional"
+// or "kind,named": a named one is none unless the file names it.
 func (r *references) resolve(v reflect.Value, tag, key string) {
 	if r.reported(key) {
 		return
 	}
-	kind, optional := strings.CutSuffix(tag, ",optional")
+	kind, option, _ := strings.Cut(tag, ",")
 	all, fitting := r.names(kind)
 	pos, name := r.body.find(key, r.base), v.String()
 	switch {
 	case name != "" && slices.Contains(fitting, name):
 	case name != "" && all[name] != "":
 		r.fail(pos, key, "the resource %q is of kind %s, not %s%s", name, all[name], kind, nameOne(fitting))
+	case name == "" && option == "named":
 	case name != "":
 		r.fail(pos, key, "there is no resource %q%s", name, didYouMean(name, "resources of kind "+kind, fitting))
 	case len(fitting) == 1:
 		v.SetString(fitting[0])
 	case len(fitting) > 1:
 		r.fail(pos, key, "several resources are of kind %s%s", kind, nameOne(fitting))
-	case !optional:
+	case option != "optional":
 		r.fail(pos, key, "needs a resource of kind %s; add it: resources: {%s: {…}}", kind, kind)
 	}
 }

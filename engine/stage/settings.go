@@ -52,7 +52,8 @@ type Settings struct {
 // Ref names a resource of the pipeline. A Config field of this type carries
 // the tag `resource:"kind"`, or `resource:"kind,optional"`. Left out in the
 // file, it becomes the only resource of that kind; what cannot be resolved is
-// a problem that validate reports.
+// a problem that validate reports. With `resource:"kind,named"` it stays empty
+// unless the file names one.
 type Ref string
 
 // Outlet is a sink of a middleware's own, for events that it does not let go

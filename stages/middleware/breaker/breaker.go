@@ -71,9 +71,9 @@ func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Wrapper, error
 		b.divert = s.Outlet(c.OnOpen.Divert)
 	}
 	var err error
-	if c.Resource != nil {
-		b.about.Resource = string(c.Resource.Name)
-		b.circuit, err = stage.Use[*circuit.Breaker](s, c.Resource.Name)
+	if c.Resource != "" {
+		b.about.Resource = string(c.Resource)
+		b.circuit, err = stage.Use[*circuit.Breaker](s, c.Resource)
 	} else {
 		b.circuit, err = circuit.New(*c.rules(), s)
 	}

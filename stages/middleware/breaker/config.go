@@ -21,7 +21,7 @@ type Config struct {
 	// Breaker resource that this route shares with others: what one of them
 	// learns, all of them know. Everything but on_open is said there, then.
 	// Default: none, the route has a breaker of its own.
-	Resource *Shared `yaml:"resource"`
+	Resource stage.Ref `yaml:"resource" resource:"breaker,named"`
 	// What a batch does that finds the breaker open: wait until it may pass
 	// (no attempt of a retry around it is spent), reject its events (the source
 	// is told no and when to come back, an HTTP source answers 503; events of a
@@ -115,22 +115,6 @@ func (o OnOpen) does() string {
 	return o.word
 }
 
-// Shared names a breaker resource. Unlike a plain reference it is only made
-// when a file asks for it: one shared breaker must not draw in every route.
-type Shared struct {
-	// Name of the resource; `resource: orders-db` is short for it.
-	Name stage.Ref `yaml:"name" resource:"breaker"`
-}
-
-// UnmarshalText reads the short form.
-func (s *Shared) UnmarshalText(text []byte) error {
-	s.Name = stage.Ref(text)
-	return nil
-}
-
-// MarshalText writes the short form.
-func (s Shared) MarshalText() ([]byte, error) { return []byte(s.Name), nil }
-
 func defaults() *Config {
 	d := circuit.Defaults()
 	return &Config{
@@ -182,12 +166,12 @@ func (c *Config) Validate(p *stage.Problems) {
 	default:
 		p.Add("on_open", "must be wait, reject, fail or {divert: {…}} with a sink, got %q", c.OnOpen.word)
 	}
-	if c.Resource == nil {
+	if c.Resource == "" {
 		c.rules().Validate(p)
 		return
 	}
 	for _, key := range c.given() {
-		p.Add(key, "belongs to the breaker %q, which this route shares: set it there, or leave resource out for a breaker of its own", c.Resource.Name)
+		p.Add(key, "belongs to the breaker %q, which this route shares: set it there, or leave resource out for a breaker of its own", c.Resource)
 	}
 }
 
@@ -218,8 +202,8 @@ func (c *Config) Explain() stage.Explanation {
 	rules := c.rules()
 	does := fmt.Sprintf("Stops calling what is behind it for %s once %s; bad events do not count.", rules.Wait(), rules.Threshold())
 	trials := fmt.Sprintf("%d trial calls find out when it is back.", c.HalfOpenCalls)
-	if c.Resource != nil {
-		does = fmt.Sprintf("Stops calling what is behind it while the breaker %q, which it shares with other routes, is open.", c.Resource.Name)
+	if c.Resource != "" {
+		does = fmt.Sprintf("Stops calling what is behind it while the breaker %q, which it shares with other routes, is open.", c.Resource)
 		trials = "trial calls of all routes that share it find out when it is back."
 	}
 	return stage.Explanation{

@@ -41,23 +41,21 @@ func of(p *config.Pipeline, route int) *Config {
 
 func TestRoutesShareABreakerOnlyWhereTheySaySo(t *testing.T) {
 	p, problems := check(t, "{orders-db: {kind: breaker, window: 10s}}",
-		"{resource: orders-db, on_open: reject}", "{window: 20}", "{resource: {name: orders-db}}")
+		"{resource: orders-db, on_open: reject}", "{window: 20}", "{resource: orders-db, on_open: fail}")
 	if problems != "" {
 		t.Fatal(problems)
 	}
 	for route, want := range []string{"orders-db", "", "orders-db"} {
 		switch c := of(p, route); {
-		case want == "" && c.Resource != nil:
-			t.Errorf("route %d shares %q, though it has a breaker of its own", route, c.Resource.Name)
-		case want != "" && (c.Resource == nil || string(c.Resource.Name) != want):
-			t.Errorf("route %d shares %+v, want %s", route, c.Resource, want)
+		case string(c.Resource) != want:
+			t.Errorf("route %d shares %q, want %q", route, c.Resource, want)
 		}
 	}
 }
 
 func TestSharingMistakesAreReportedWhereTheyStand(t *testing.T) {
 	for _, c := range []struct{ resources, breaker, want string }{
-		{"{orders-db: {kind: breaker}}", "{resource: order-db}", `p.yaml:7:19: routes.r0.middleware.breaker.resource.name: there is no resource "order-db"; did you mean "orders-db"?`},
+		{"{orders-db: {kind: breaker}}", "{resource: order-db}", `p.yaml:7:29: routes.r0.middleware.breaker.resource: there is no resource "order-db"; did you mean "orders-db"?`},
 		{"{d: {kind: breaker}}", "{resource: d, open_for: 5s, window: 10}", `p.yaml:7:42: routes.r0.middleware.breaker.open_for: belongs to the breaker "d", which this route shares: set it there, or leave resource out`},
 		{"{d: {kind: breaker}}", "{resource: d, failure_rate: 50%}", `routes.r0.middleware.breaker.failure_rate: belongs to the breaker "d"`},
 		{"{d: {kind: breaker, half_open_calls: 0}}", "{resource: d}", `p.yaml:2:49: resources.d.half_open_calls: must be at least 1`},
@@ -84,7 +82,7 @@ func TestTheResourceHasTheSameRules(t *testing.T) {
 		of[f.Key] = f
 	}
 	for _, f := range docs.Of(Stage).Fields {
-		if f.Key == "resource" || f.Key == "resource.name" || strings.HasPrefix(f.Key, "on_open") {
+		if f.Key == "resource" || strings.HasPrefix(f.Key, "on_open") {
 			continue
 		}
 		if of[f.Key] != f || f.Comment == "" {
@@ -111,7 +109,7 @@ func TestExplainSaysWhatItDoes(t *testing.T) {
 		t.Errorf("%q", x.Away)
 	}
 	c = defaults()
-	c.Resource = &Shared{Name: "orders-db"}
+	c.Resource = "orders-db"
 	if x := c.Explain(); !strings.Contains(x.Does, `"orders-db"`) || strings.Contains(x.Does, time.Minute.String()) {
 		t.Errorf("%q", x.Does)
 	}

@@ -81,7 +81,7 @@ func TestRoutesThatShareABreakerLearnFromEachOther(t *testing.T) {
 		one := build(t, func(*Config) {})
 		two := &rig{reg: prometheus.NewRegistry(), mounted: map[string]http.Handler{}, shared: one.circuit}
 		c := defaults()
-		c.Resource = &Shared{Name: "orders-db"}
+		c.Resource = "orders-db"
 		w, err := c.Open(t.Context(), two.settings("returns"))
 		if err != nil {
 			t.Fatal(err)
@@ -107,7 +107,7 @@ func TestRoutesThatShareABreakerLearnFromEachOther(t *testing.T) {
 
 func TestASharedBreakerThatIsNotOpenIsNamed(t *testing.T) {
 	c := defaults()
-	c.Resource = &Shared{Name: "orders-db"}
+	c.Resource = "orders-db"
 	r := &rig{reg: prometheus.NewRegistry(), mounted: map[string]http.Handler{}}
 	if _, err := c.Open(t.Context(), r.settings("returns")); err == nil || !strings.Contains(err.Error(), "orders-db") {
 		t.Errorf("got %v", err)
