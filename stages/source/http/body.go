@@ -45,11 +45,20 @@ func (r *request) read(w http.ResponseWriter, req *http.Request) *refusal {
 	if req.ContentLength > limit {
 		return r.tooLarge()
 	}
-	defer r.src.boundReading(w, r.arrived)()
+	r.src.beginReading(w)
 	raw := &rawBody{from: req.Body, left: limit + 1}
-	if !packed {
-		return r.fill(raw, raw, req.ContentLength)
+	if packed {
+		no = r.unpack(raw)
+	} else {
+		no = r.fill(raw, raw, req.ContentLength)
 	}
+	if no == nil {
+		r.src.endReading(w, r.arrived)
+	}
+	return no
+}
+
+func (r *request) unpack(raw *rawBody) *refusal {
 	unpacker := unpackers.Get().(*gzip.Reader)
 	defer unpackers.Put(unpacker)
 	if err := unpacker.Reset(raw); err != nil {
@@ -160,19 +169,22 @@ func (r *request) unreadable(raw *rawBody, err error) *refusal {
 	return no
 }
 
-// boundReading sees to it that a client cannot send for ever, and returns what
-// ends that: the connection's deadline must not pass while the answer is
-// waited for, which would end the request.
-func (s *source) boundReading(w http.ResponseWriter, arrived time.Time) (read func()) {
-	// Writers without deadlines are those of tests: what they say is no matter.
+// beginReading sees to it that a client cannot send for ever. An address of our
+// own has that for all requests. Writers without deadlines are those of tests:
+// what they say is no matter.
+func (s *source) beginReading(w http.ResponseWriter) {
 	if s.listener == nil {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(s.cfg.ReadTimeout.Std()))
 	}
-	return func() {
-		left := s.cfg.ReadTimeout.Std() - s.clock.Now().Sub(arrived)
-		if s.listener == nil || left <= s.cfg.AckTimeout.Std()+time.Second {
-			_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
-		}
+}
+
+// endReading takes that back when all of the body has come, if it could pass
+// while the answer is waited for, which would end the request. It stays for a
+// body that was given up: the server reads on for a while.
+func (s *source) endReading(w http.ResponseWriter, arrived time.Time) {
+	left := s.cfg.ReadTimeout.Std() - s.clock.Now().Sub(arrived)
+	if s.listener == nil || left <= s.cfg.AckTimeout.Std()+time.Second {
+		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	}
 }
 

@@ -38,6 +38,7 @@ func (s *source) formatOf(req *http.Request) string {
 // in r.failures; a refusal is about the body as a whole. check finishes each
 // event and says what is wrong with it.
 func (r *request) decode(format string, batch bool, check func(e *event.Event) (field, reason string)) *refusal {
+	r.body = bytes.TrimPrefix(r.body, byteOrderMark)
 	switch {
 	case format == formatNDJSON:
 		return r.decodeLines(check, func(line []byte, e *event.Event) error { return eventjson.DecodeString(textOf(line), e) })
@@ -49,6 +50,9 @@ func (r *request) decode(format string, batch bool, check func(e *event.Event) (
 		return r.decodeSingle(check)
 	}
 }
+
+// byteOrderMark is what some editors begin a file with.
+var byteOrderMark = []byte("\xef\xbb\xbf")
 
 // textOf is memory of the body as text, which does not change while events
 // that point into it are under way.

@@ -1,0 +1,191 @@
+package http
+
+import (
+	"context"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+)
+
+// held keeps parcels until the test lets them go.
+type held struct {
+	mu      sync.Mutex
+	parcels []event.Parcel
+}
+
+func (h *held) keep(p event.Parcel) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.parcels = append(h.parcels, p)
+}
+
+func (h *held) count() int {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return len(h.parcels)
+}
+
+// end settles all of them.
+func (h *held) end(o event.Outcome) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for _, p := range h.parcels {
+		p.Done(receiptOf(p, o, nil))
+	}
+	h.parcels = nil
+}
+
+func soon(c *Config) { c.AckTimeout = stage.Duration(20 * time.Millisecond) }
+
+func TestARequestThatIsNotSettledInTimeMayBeSentAgain(t *testing.T) {
+	b := start(t, soon)
+	var h held
+	b.fate(h.keep)
+	a := b.post("/api/logs", withID)
+	a.says(t, 503, "not settled within 20ms", `"eventId":"0192f0c1-2345-7abc-8def-0123456789ab"`)
+	if a.Header.Get("Retry-After") == "" {
+		t.Error("no Retry-After")
+	}
+	b.get("/api/logs/health").says(t, 503, `"status":"DOWN"`, "nothing was settled in time")
+	if b.src.budget.used.Load() == 0 {
+		t.Error("what waits takes no room")
+	}
+	h.end(event.Delivered) // the dependency is back
+	b.get("/api/logs/health").says(t, 200, `"status":"UP"`, `"messagesSent":1`)
+	b.fate(func(p event.Parcel) { p.Done(receiptOf(p, event.Delivered, nil)) })
+	b.post("/api/logs", withID).says(t, 202)
+	if got := b.got(); len(got) != 2 || got[0].ID != got[1].ID {
+		t.Errorf("sent again, it is another event: %v", got)
+	}
+	b.until("all room is given back", func() bool { return b.src.budget.used.Load() == 0 })
+}
+
+func TestReceivedIsAnsweredBeforeAnythingHasBecomeOfIt(t *testing.T) {
+	b := start(t, func(c *Config) { c.Ack = ackReceived })
+	var h held
+	b.fate(h.keep)
+	b.post("/api/logs", hello).says(t, 202)
+	b.until("it was read", func() bool { return h.count() == 1 })
+	h.end(event.Rejected)
+	b.until("it is counted", func() bool { return strings.Contains(b.get("/api/logs/health").body, `"messagesFailed":1`) })
+}
+
+func TestAClientThatGoesAwayLeavesNothingBehind(t *testing.T) {
+	b := start(t, nil)
+	var h held
+	b.fate(h.keep)
+	ctx, cancel := context.WithCancel(context.Background())
+	var posting sync.WaitGroup
+	for range 20 {
+		posting.Go(func() {
+			req, _ := http.NewRequestWithContext(ctx, http.MethodPost, b.url+"/api/logs", strings.NewReader(hello))
+			if a, err := b.client.Do(req); err == nil {
+				_ = a.Body.Close()
+				t.Error("answered without being settled")
+			}
+		})
+	}
+	b.until("all were read", func() bool { return h.count() == 20 })
+	cancel()
+	posting.Wait()
+	h.end(event.Delivered)
+	b.until("all room is given back", func() bool { return b.src.budget.used.Load() == 0 })
+	if n := b.src.metrics.totals(); n.sent != 20 {
+		t.Errorf("%d were delivered", n.sent)
+	}
+	// And half a request.
+	conn, err := net.Dial("tcp", b.src.listener.address())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, _ = io.WriteString(conn, "POST /api/logs HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\n{")
+	b.until("it is being read", func() bool { return b.src.budget.used.Load() > perRequest })
+	_ = conn.Close()
+	b.until("its room is given back", func() bool { return b.src.budget.used.Load() == 0 })
+}
+
+func TestWhenThePipelineStopsEveryRequestGetsItsAnswer(t *testing.T) {
+	b := start(t, nil)
+	var h held
+	b.fate(h.keep)
+	answers := make(chan answer, 3)
+	for range 3 {
+		go func() { answers <- b.post("/api/logs", hello) }()
+	}
+	b.until("all were read", func() bool { return h.count() == 3 })
+	b.stop()
+	b.read.Wait()
+	a := b.post("/api/logs", hello)
+	a.says(t, 503, "starting or stopping")
+	if a.Header.Get("Retry-After") != "5" || !a.Close {
+		t.Errorf("a request after the stop: %v, close %v", a.Header, a.Close)
+	}
+	b.get("/api/logs/health").says(t, 503, "DOWN")
+	h.mu.Lock()
+	one, two := h.parcels[0], h.parcels[1:]
+	h.parcels = two
+	h.mu.Unlock()
+	one.Done(receiptOf(one, event.Delivered, nil))
+	h.end(event.Returned)
+	b.close()
+	codes := map[int]int{}
+	for range 3 {
+		a := <-answers
+		codes[a.StatusCode]++
+		if a.StatusCode == 503 && a.Header.Get("Retry-After") == "" {
+			t.Error("no Retry-After")
+		}
+	}
+	if codes[202] != 1 || codes[503] != 2 {
+		t.Errorf("answers %v", codes)
+	}
+}
+
+func TestNothingIsTakenBeforeTheEngineReads(t *testing.T) {
+	b := opened(t, nil)
+	b.post("/api/logs", hello).says(t, 503, "starting or stopping")
+	b.begin()
+	b.post("/api/logs", hello).says(t, 202)
+}
+
+// What was answered 202 on receipt must not be lost because the pipeline is
+// told to stop.
+func TestWhatWasReceivedIsStillReadWhenTheSourceIsToldToStop(t *testing.T) {
+	b := opened(t, func(c *Config) { c.Ack = ackReceived })
+	ctx, cancel := context.WithCancel(context.Background())
+	read := make(chan event.Parcel, 100)
+	go func() { // one Read, so that the source is open for requests
+		p, err := b.src.Read(ctx)
+		if err == nil {
+			read <- p
+		}
+	}()
+	b.until("it reads", b.src.reads)
+	for range 10 {
+		b.post("/api/logs", hello).says(t, 202)
+	}
+	cancel()
+	total := 1 // the one above
+	for {
+		p, err := b.src.Read(ctx)
+		if errors.Is(err, context.Canceled) {
+			break
+		}
+		p.Done(receiptOf(p, event.Delivered, nil))
+		total++
+	}
+	p := <-read
+	p.Done(receiptOf(p, event.Delivered, nil))
+	if total != 10 {
+		t.Errorf("%d of 10 answered requests were read", total)
+	}
+	b.post("/api/logs", hello).says(t, 503)
+}
