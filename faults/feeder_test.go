@@ -45,10 +45,7 @@ func newFeeder(t *testing.T, brokers, topic string, l *ledger.Ledger, seed uint6
 	must(t, err)
 	f := &feeder{t: t, client: client, topic: topic, ledger: l, random: rand.New(rand.NewPCG(seed, 1))}
 	t.Cleanup(func() {
-		if f.done != nil {
-			close(f.stop)
-			<-f.done
-		}
+		f.rest()
 		client.Close()
 	})
 	return f
@@ -75,14 +72,19 @@ func (f *feeder) start(rate int) {
 	}()
 }
 
-// finish stops sending, and waits until all that was sent is owed.
-func (f *feeder) finish() {
-	f.t.Helper()
+// rest stops sending for now.
+func (f *feeder) rest() {
 	if f.done != nil {
 		close(f.stop)
 		<-f.done
 		f.done = nil
 	}
+}
+
+// finish stops sending, and waits until all that was sent is owed.
+func (f *feeder) finish() {
+	f.t.Helper()
+	f.rest()
 	ctx, cancel := context.WithTimeout(context.Background(), eventually)
 	defer cancel()
 	if err := f.client.Flush(ctx); err != nil {
@@ -93,7 +95,7 @@ func (f *feeder) finish() {
 	}
 }
 
-// send sends n events now.
+// sendAll sends n events now.
 func (f *feeder) sendAll(n int) {
 	for range n {
 		f.send()

@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,6 +12,9 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/twmb/franz-go/pkg/kadm"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/faults/internal/ledger"
 	"millrace/internal/engineproc"
@@ -23,6 +27,7 @@ type lab struct {
 	t      *testing.T
 	site   *site
 	run    string
+	file   string
 	ledger *ledger.Ledger
 	sets   []string // --set
 	env    map[string]string
@@ -36,20 +41,22 @@ var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 // newLab prepares a run at a site. Its engines are started by their start.
 func newLab(t *testing.T, s *site, seed uint64, engines int) *lab {
 	t.Helper()
-	run := notInNames.ReplaceAllString(strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), "_")
-	l := &lab{t: t, site: s, run: run, ledger: ledger.New(), began: time.Now()}
+	run := "run_" + notInNames.ReplaceAllString(strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), "_")
+	l := &lab{t: t, site: s, run: run, file: "pipeline.yaml", ledger: ledger.New(), began: time.Now()}
 	must(t, s.pg.NewDatabase(t.Context(), run))
 	evidence.CreateTopic(t, s.kafkaIn.Direct(), l.topic("input"), 3)
 	l.feeder = newFeeder(t, s.kafkaIn.Direct(), l.topic("input"), l.ledger, seed)
 	l.env = map[string]string{
 		"RUN":            run,
 		"SOURCE_BROKERS": s.source.Addr(),
-		"TARGET_BROKERS": s.target.Addr(),
+		"TARGET_BROKERS": s.brokers(),
 		"DATABASE_URL":   s.pg.DSN(s.postgres.Addr(), run),
 		"REDIS_URL":      "redis://" + s.redis.Addr() + "/0",
 	}
 	for i := range engines {
-		l.engines = append(l.engines, &instance{lab: l, name: fmt.Sprint("engine-", i+1), dir: filepath.Join(home, run, fmt.Sprint("engine-", i+1))})
+		name := fmt.Sprint("engine-", i+1)
+		dir := filepath.Join(home, run, name)
+		l.engines = append(l.engines, &instance{lab: l, name: name, dir: dir, state: filepath.Join(dir, "state")})
 	}
 	t.Cleanup(l.keep)
 	return l
@@ -87,6 +94,7 @@ type instance struct {
 	lab    *lab
 	name   string
 	dir    string
+	state  string // directory
 	lives  []*engineproc.Process
 	dead   bool // killed, not to be asked
 	frozen bool
@@ -102,13 +110,13 @@ func (e *instance) report() string { return filepath.Join(e.dir, "report.json") 
 func (e *instance) start() {
 	e.lab.t.Helper()
 	must(e.lab.t, os.MkdirAll(e.dir, 0o755))
-	file, err := filepath.Abs("pipeline.yaml")
+	file, err := filepath.Abs(e.lab.file)
 	must(e.lab.t, err)
 	args := []string{"run", file, "--verify", "--report", e.report()}
 	for _, s := range e.lab.sets {
 		args = append(args, "--set", s)
 	}
-	env := map[string]string{"STATE_DIR": filepath.Join(e.dir, "state")}
+	env := map[string]string{"STATE_DIR": e.state}
 	for k, v := range e.lab.env {
 		env[k] = v
 	}
@@ -180,11 +188,19 @@ func (l *lab) stopped() {
 // findings is what is in the sinks in the end.
 type findings struct {
 	topic, table ledger.Verdict
-	poisoned     int
 }
 
-// judge reads the sinks back and compares them with the ledger.
+// judge reads the sinks back and compares them with the ledger, after a run in
+// which no event was bad.
 func (l *lab) judge() findings {
+	l.t.Helper()
+	if n := len(l.poison()); n != 0 {
+		l.t.Errorf("%d events of an outage are in the poison queue", n)
+	}
+	return l.judgeSinks()
+}
+
+func (l *lab) judgeSinks() findings {
 	l.t.Helper()
 	topic := l.read("output")
 	f := findings{topic: l.ledger.Judge(topic), table: l.ledger.Judge(l.table().Read(l.t))}
@@ -193,9 +209,6 @@ func (l *lab) judge() findings {
 	}
 	if err := f.table.Err(true); err != nil {
 		l.t.Errorf("the table: %v", err)
-	}
-	if f.poisoned = len(l.poison()); f.poisoned != 0 {
-		l.t.Errorf("%d events of an outage are in the poison queue", f.poisoned)
 	}
 	return f
 }
@@ -220,6 +233,21 @@ func (l *lab) poison() []string {
 		values = append(values, string(r.Value))
 	}
 	return values
+}
+
+// owns reports whether an engine reads so many partitions of the input.
+func (l *lab) owns(e *instance, partitions int) bool {
+	l.t.Helper()
+	client, err := kgo.NewClient(kgo.SeedBrokers(l.site.kafkaIn.Direct()), kgo.DisableClientMetrics())
+	must(l.t, err)
+	defer client.Close()
+	ctx, cancel := context.WithTimeout(l.t.Context(), soon)
+	defer cancel()
+	groups, err := kadm.NewClient(client).DescribeGroups(ctx, l.topic("ingest"))
+	must(l.t, err)
+	g := groups[l.topic("ingest")]
+	parts := g.AssignedPartitions()
+	return len(g.Members) == 1 && len(parts[l.topic("input")]) == partitions && e.now().Running()
 }
 
 // flows waits until n more events than now are in the table.

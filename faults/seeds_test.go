@@ -14,7 +14,6 @@ import (
 	"time"
 
 	"millrace/internal/engineproc"
-	"millrace/internal/evidence"
 )
 
 // fullSet is from how many seeds on a set must have seen every state.
@@ -83,7 +82,7 @@ type seedRun struct {
 }
 
 func (r *seedRun) run(s *site) {
-	r.random = rand.New(rand.NewPCG(r.seed, 0))
+	r.random = rand.New(rand.NewPCG(r.seed*0x9e3779b97f4a7c15, r.seed)) // nearby seeds begin alike otherwise
 	r.schedule = plan(r.random)
 	r.lab = newLab(r.t, s, r.seed, r.schedule.engines)
 	r.schedule.draw(r.random, r.lab)
@@ -183,40 +182,4 @@ func (r *seedRun) counts(obligations int) {
 		seen = append(seen, string(st))
 	}
 	report("ok seed %d: %v: %d obligations; seen: %s; %.0f s", r.seed, r.schedule, obligations, strings.Join(seen, ", "), time.Since(r.began).Seconds())
-}
-
-// inOrder wants the events of each key to be in the topic in the order in which
-// they were sent, as far as each came for the first time. (With two engines one
-// may deliver what the other has yet in its spool.)
-func (r *seedRun) inOrder() {
-	r.t.Helper()
-	last := map[string]int{}
-	had := map[string]bool{}
-	wrong := 0
-	for _, e := range r.read("output") {
-		if had[e.ID.String()] {
-			continue
-		}
-		had[e.ID.String()] = true
-		key, n := e.Text.CorrelationID, sequence(e)
-		if n < last[key] {
-			if wrong++; wrong <= 3 {
-				r.t.Errorf("order: event %d of %s comes after %d (%s)", n, key, last[key], e.Where)
-			}
-		}
-		last[key] = max(last[key], n)
-	}
-	if wrong > 0 {
-		r.t.Errorf("order: %d events came late", wrong)
-	}
-}
-
-func sequence(e evidence.Event) int {
-	for _, a := range e.Attributes {
-		if a.Key == "sequence" {
-			n, _ := strconv.Atoi(a.Value)
-			return n
-		}
-	}
-	return -1
 }

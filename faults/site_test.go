@@ -4,6 +4,7 @@ package faults
 
 import (
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"millrace/faults/internal/proxy"
@@ -23,31 +24,45 @@ type site struct {
 	kafkaIn, kafkaOut               *servers.Kafka
 	pg                              *servers.Postgres
 	source, target, postgres, redis *service
+	targets                         []*service // all brokers of the target; the first is target, the last kafkaOut
 }
 
 // newSite starts the services, which end with the test.
 func newSite(t *testing.T) *site {
 	t.Helper()
+	return newSiteOf(t, 1)
+}
+
+// newSiteOf has a target of so many brokers.
+func newSiteOf(t *testing.T, brokers int) *site {
+	t.Helper()
 	s := &site{dir: filepath.Join(home, t.Name())}
 	lib := jars(t)
 	in, err := servers.NewKafkas(1, "source", s.dir, lib)
 	must(t, err)
-	out, err := servers.NewKafkas(1, "target", s.dir, lib)
+	out, err := servers.NewKafkas(brokers, "target", s.dir, lib)
 	must(t, err)
-	s.kafkaIn, s.kafkaOut = in[0], out[0]
+	s.kafkaIn, s.kafkaOut = in[0], out[brokers-1]
 	s.pg, err = servers.NewPostgres(s.dir)
 	must(t, err)
 	redis, err := servers.NewRedis(s.dir)
 	must(t, err)
 
 	s.source = behind(t, &s.kafkaIn.Server, s.kafkaIn.Target())
-	s.target = behind(t, &s.kafkaOut.Server, s.kafkaOut.Target())
+	for _, k := range out {
+		x := behind(t, &k.Server, k.Target())
+		k.Advertise(x.Addr())
+		s.targets = append(s.targets, x)
+	}
+	s.target = s.targets[0]
 	s.postgres = behind(t, &s.pg.Server, s.pg.Target())
 	s.redis = behind(t, &redis.Server, redis.Target())
 	s.kafkaIn.Advertise(s.source.Addr())
-	s.kafkaOut.Advertise(s.target.Addr())
-
-	startAll(t, s.source.Server, s.target.Server, s.postgres.Server, s.redis.Server)
+	var all []*servers.Server
+	for _, x := range s.all() {
+		all = append(all, x.Server)
+	}
+	startAll(t, all...)
 	return s
 }
 
@@ -88,7 +103,18 @@ func (s *site) restore(t *testing.T) {
 	}
 }
 
-func (s *site) all() []*service { return []*service{s.source, s.target, s.postgres, s.redis} }
+func (s *site) all() []*service {
+	return append([]*service{s.source, s.postgres, s.redis}, s.targets...)
+}
+
+// brokers are the addresses of the target, behind the proxies.
+func (s *site) brokers() string {
+	var all []string
+	for _, x := range s.targets {
+		all = append(all, x.Addr())
+	}
+	return strings.Join(all, ",")
+}
 
 func must(t *testing.T, err error) {
 	t.Helper()

@@ -94,6 +94,19 @@ func (p *Process) signal(s syscall.Signal) {
 // PID is the number of the process.
 func (p *Process) PID() int { return p.cmd.Process.Pid }
 
+// Memory is how much of the machine's memory the process holds now, in bytes;
+// 0 where the system does not tell.
+func (p *Process) Memory() int64 {
+	text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
+	for line := range strings.Lines(string(text)) {
+		var kilobytes int64
+		if n, _ := fmt.Sscanf(line, "VmRSS: %d kB", &kilobytes); n == 1 {
+			return kilobytes << 10
+		}
+	}
+	return 0
+}
+
 // Running reports whether the process has not ended.
 func (p *Process) Running() bool {
 	select {
