@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net/http"
 	"strings"
 	"sync"
@@ -230,3 +231,22 @@ const hello = `{"source":"shop","level":"INFO","message":"hello"}`
 
 // day1Hello is a good event to a source that answers in the words of day 1.
 const day1Hello = `{"organizationId":"acme","source":"shop","level":"INFO","message":"hello"}`
+
+// withLog lets a test read the log.
+func withLog(to io.Writer) func(*stage.Settings) {
+	return func(s *stage.Settings) {
+		s.Log = slog.New(slog.NewTextHandler(&locked{w: to}, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+}
+
+// locked makes a writer fit for several goroutines.
+type locked struct {
+	mu sync.Mutex
+	w  io.Writer
+}
+
+func (l *locked) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.w.Write(p)
+}
