@@ -43,10 +43,12 @@ type file struct {
 	form    form
 	stream  *stream // nil: not (yet) read
 	copyOf  *stream // it seems to be a copy of what is read elsewhere
+	unsure  bool    // it may only seem so, since it was just written
 	trouble error   // why it cannot be read; was said
 	said    bool    // what is odd about it was said
 
 	walk    uint64    // that has seen it last
+	news    time.Time // when it was found, or seen to have changed
 	gone    time.Time // since when it is not found any more; zero: it is there
 	active  time.Time // when something new was in it
 	doubt   bool      // it has changed: see whether it is the same still
@@ -179,7 +181,8 @@ type agreement uint8
 const (
 	differs agreement = iota
 	agrees
-	short // it ends before
+	short      // it ends before
+	unfinished // so does what was compressed so far
 )
 
 // holds compares what is before a place.
@@ -190,7 +193,9 @@ func (f *file) holds(at place) (agreement, error) {
 	before := make([]byte, max(1, at.tail.size))
 	n, err := f.content.ReadAt(before, at.Offset-int64(len(before)))
 	switch {
-	case n < len(before) && isEnd(err):
+	case n < len(before) && errors.Is(err, io.ErrUnexpectedEOF):
+		return unfinished, nil
+	case n < len(before) && errors.Is(err, io.EOF):
 		return short, nil
 	case n < len(before):
 		return differs, err

@@ -1,6 +1,7 @@
 package file
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -40,6 +41,29 @@ func (r *reader) admit(ctx context.Context, candidates []*file) error {
 		})
 	}
 	return r.welcome(ctx, fresh)
+}
+
+// review looks at the files that have changed before others are compared with
+// them: whether they were truncated, and how those begin that were short. It
+// adds the copies whose original is gone to the candidates.
+func (r *reader) review(candidates []*file) []*file {
+	for _, f := range r.files {
+		s := f.stream
+		if s == nil || !f.doubt || f.form != plain || !r.open(f) || !r.trust(f) || len(s.head) >= headSize {
+			continue
+		}
+		if head, err := f.readHead(); err == nil && s.startsLike(head) {
+			r.mu.Lock()
+			s.head, s.renewed, s.changed = head, true, true
+			r.mu.Unlock()
+		}
+	}
+	for _, f := range r.files {
+		if f.stream == nil && f.copyOf != nil && f.copyOf.file == nil && !slices.Contains(candidates, f) {
+			candidates = append(candidates, f)
+		}
+	}
+	return candidates
 }
 
 // with does something with a file that stays open meanwhile.
@@ -94,10 +118,10 @@ func (r *reader) byInode(f *file, head []byte) bool {
 // same name is none: a copy has another. When the original is gone, or has been
 // truncated, the stream goes on in the copy; while it is there, the copy waits.
 func (r *reader) byContent(f *file, head []byte) bool {
-	f.copyOf = nil
+	f.copyOf, f.unsure = nil, false
 	var best *stream
 	for _, s := range r.streams {
-		if len(s.head) < minHead || s.path == f.path || !s.startsLike(head) || best != nil && best.at.Offset >= s.at.Offset {
+		if s.path == f.path || best != nil && best.at.Offset >= s.at.Offset || !r.alike(f, head, s) {
 			continue
 		}
 		if r.continues(f, s) {
@@ -107,33 +131,53 @@ func (r *reader) byContent(f *file, head []byte) bool {
 	switch {
 	case best == nil:
 		return false
-	case best.file == nil:
+	case best.file == nil && r.complete(f, best):
 		r.log.Debug("a file was rotated", "file", f.path, "was", best.path)
 		r.attach(f, best)
 	default:
 		if !f.said {
-			r.log.Debug("a file is a copy of another and waits until it differs", "file", f.path, "original", best.file.path)
+			r.log.Debug("a file is a copy of another and waits until it differs", "file", f.path, "original", best.path)
 			f.said = true
 		}
-		f.copyOf = best
+		f.copyOf, f.unsure = best, r.fresh(f)
 		f.close()
 	}
 	return true
 }
 
+// alike reports whether a file begins like a stream. One that is too short to
+// tell is given a moment: it may be a copy of which little was written so far.
+func (r *reader) alike(f *file, head []byte, s *stream) bool {
+	n := min(len(head), len(s.head))
+	if n < len(s.head) && s.file == nil && f.form == plain || !bytes.Equal(head[:n], s.head[:n]) {
+		return false
+	}
+	return n >= minHead || n == len(head) && r.fresh(f) && (s.file != nil || f.form == zipped)
+}
+
+// complete reports whether a file holds all that was read of a stream.
+func (r *reader) complete(f *file, s *stream) bool {
+	is, err := f.holds(s.at)
+	return err == nil && is == agrees
+}
+
+// fresh reports whether a file has just changed: it may not be all there.
+func (r *reader) fresh(f *file) bool { return r.clock.Now().Sub(f.news) < shortWait }
+
 // continues reports whether a file that begins like a stream holds what was
 // read of it, or, where the original is there, is the same as that one as far
-// as the shorter of the two goes.
+// as the shorter of the two goes. What is still being written is taken for one
+// that does, for a while.
 func (r *reader) continues(f *file, s *stream) bool {
 	original := s.file
 	if original == nil {
 		is, err := f.holds(s.at)
-		return err == nil && is == agrees
+		return err == nil && (is == agrees || is == unfinished && r.fresh(f))
 	}
 	return r.with(original, func() bool {
 		end, err := f.end()
 		if errors.Is(err, io.ErrUnexpectedEOF) {
-			return true // it is being written: what it is will be seen
+			return r.fresh(f)
 		}
 		other, err2 := original.end()
 		if err != nil || err2 != nil {
@@ -158,6 +202,7 @@ func (r *reader) new(f *file, head []byte) *stream {
 		}
 	}
 	s.settled = s.at
+	r.know(s) // the next candidate may be a copy of it
 	return s
 }
 
@@ -187,13 +232,16 @@ func (r *reader) welcome(ctx context.Context, fresh []*stream) error {
 		rows[i] = s.row()
 	}
 	if err := r.store.save(ctx, rows); err != nil {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		for _, s := range fresh {
+			delete(r.streams, s.id) // the next look finds the files again
+		}
 		return fmt.Errorf("noting %d new files in the state directory: %w", len(fresh), err)
 	}
 	for _, s := range fresh {
-		f := s.file
-		s.renewed = false
-		r.know(s)
-		r.attach(f, s)
+		s.renewed, s.pinned = false, len(s.head)
+		r.attach(s.file, s)
 	}
 	return nil
 }

@@ -87,8 +87,8 @@ func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 		if err := r.poll(ctx); err != nil {
 			return event.Parcel{}, err
 		}
-		if p, ok := r.next(); ok {
-			return p, nil
+		if p, err := r.next(); err != nil || len(p.Events) > 0 {
+			return p, err
 		}
 		if r.surveyed && !r.waits() {
 			return event.Parcel{}, io.EOF
@@ -212,7 +212,7 @@ func (r *reader) waits() bool {
 }
 
 // next gives turns until one brings something.
-func (r *reader) next() (event.Parcel, bool) {
+func (r *reader) next() (event.Parcel, error) {
 	for n := len(r.queue); n > 0; n-- {
 		f := r.queue[0]
 		r.queue[0] = nil
@@ -222,13 +222,13 @@ func (r *reader) next() (event.Parcel, bool) {
 			continue
 		}
 		f.busy = true
-		p, ok := r.turn(f)
+		p, err := r.turn(f)
 		f.busy = false
-		if ok {
-			return p, true
+		if err != nil || len(p.Events) > 0 {
+			return p, err
 		}
 	}
-	return event.Parcel{}, false
+	return event.Parcel{}, nil
 }
 
 // done is what a parcel's Done calls.

@@ -13,6 +13,10 @@ import (
 // something was last written to it.
 const leaveAfter = 10 * time.Second
 
+// shortWait is how long a file that has just changed may be a copy in the
+// making.
+const shortWait = 5 * time.Second
+
 // scan looks at what files there are, and which have something to read.
 func (r *reader) scan(ctx context.Context) error {
 	r.walks++
@@ -21,7 +25,7 @@ func (r *reader) scan(ctx context.Context) error {
 	for _, is := range w.files {
 		f := r.files[keyOf(is.info)]
 		if f == nil {
-			f = &file{key: keyOf(is.info), path: is.path, chunk: firstChunk}
+			f = &file{key: keyOf(is.info), path: is.path, chunk: firstChunk, news: r.clock.Now()}
 			r.files[f.key] = f
 			f.look(is.info)
 		}
@@ -29,7 +33,7 @@ func (r *reader) scan(ctx context.Context) error {
 			continue // a second name
 		}
 		changed := r.sight(f, is.path, is.info)
-		if f.stream == nil && f.wants(changed) {
+		if f.stream == nil && r.wants(f, changed) {
 			candidates = append(candidates, f)
 		}
 	}
@@ -40,6 +44,9 @@ func (r *reader) scan(ctx context.Context) error {
 	}
 	r.complain(w)
 	r.watcher.add(w.folders)
+	if len(candidates) > 0 {
+		candidates = r.review(candidates)
+	}
 	if err := r.admit(ctx, candidates); err != nil {
 		return err
 	}
@@ -57,7 +64,9 @@ func (r *reader) sight(f *file, path string, info fs.FileInfo) (changed bool) {
 		f.path = path
 	}
 	r.paths[path] = f
-	changed = f.look(info)
+	if changed = f.look(info); changed {
+		f.news = r.clock.Now()
+	}
 	if f.leaving = false; f.stream == nil {
 		return changed
 	}
@@ -76,13 +85,16 @@ func (r *reader) falls(f *file) bool {
 	return f.quiet
 }
 
-// wants reports whether a file that is not read should be tried again.
-func (f *file) wants(changed bool) bool {
+// wants reports whether a file that is not read should be tried again. An empty
+// one may become anything, a copy of another too: it has to wait.
+func (r *reader) wants(f *file, changed bool) bool {
 	switch {
+	case f.size == 0:
+		return false
 	case f.form == alien:
 		return changed
 	case f.copyOf != nil:
-		return changed || f.copyOf.file == nil
+		return changed || f.copyOf.file == nil || !r.fresh(f) && f.unsure
 	}
 	return true
 }

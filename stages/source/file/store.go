@@ -65,6 +65,7 @@ func scanRow(rows *sql.Rows) (*stream, error) {
 		err = fmt.Errorf("table file_checkpoints: %x is no id", id)
 	}
 	st.key, at.tail.sum = key{uint64(device), uint64(inode)}, uint64(sum)
+	st.pinned = len(st.head)
 	st.at, st.settled, st.seen = at, at, time.Unix(seen, 0)
 	return &st, err
 }

@@ -70,6 +70,7 @@ func traceOf(before []byte) trace {
 type stream struct {
 	id     identity
 	head   []byte // its first bytes, up to headSize; never changed in place
+	pinned int    // how much of it was durable at least
 	path   string // where it was seen last
 	key    key
 	packed packed // the compressed file in which it was read to length

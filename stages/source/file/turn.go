@@ -1,7 +1,9 @@
 package file
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"io"
 	"path/filepath"
 
@@ -16,23 +18,23 @@ const (
 )
 
 // turn reads the next piece of a file, if it has one. A file that may have more
-// gets another turn.
-func (r *reader) turn(f *file) (event.Parcel, bool) {
+// gets another turn. A parcel without events is none.
+func (r *reader) turn(f *file) (event.Parcel, error) {
 	s := f.stream
 	if r.stuck(f) || f.limit > 0 && s.at.Offset >= f.limit || !r.open(f) {
-		return event.Parcel{}, false
+		return event.Parcel{}, nil
 	}
 	if f.doubt && !r.trust(f) {
-		return event.Parcel{}, false
+		return event.Parcel{}, nil
 	}
 	page, data, err := r.fetch(f)
 	switch {
 	case errors.Is(err, errDiffers):
 		r.truncated(f)
-		return event.Parcel{}, false
+		return event.Parcel{}, nil
 	case err != nil && !isEnd(err):
 		r.troubled(f, err)
-		return event.Parcel{}, false
+		return event.Parcel{}, nil
 	}
 	return r.cut(f, page, data, err)
 }
@@ -53,23 +55,22 @@ func (r *reader) trust(f *file) bool {
 		return true // what was read is seen again on the way to where it ended
 	}
 	s := f.stream
-	info, err := f.handle.Stat()
-	if err != nil {
-		r.troubled(f, err)
-		return false
-	}
 	head := make([]byte, len(s.head))
 	n, err := f.content.ReadAt(head, 0)
 	if err != nil && !errors.Is(err, io.EOF) {
 		r.troubled(f, err)
 		return false
 	}
-	if info.Size() >= s.at.Offset && s.startsLike(head[:n]) {
-		f.size = max(f.size, info.Size())
-		return true
+	is, err := f.holds(s.at)
+	switch {
+	case err != nil:
+		r.troubled(f, err)
+		return false
+	case is != agrees || !s.startsLike(head[:n]):
+		r.truncated(f)
+		return false
 	}
-	r.truncated(f)
-	return false
+	return true
 }
 
 var errDiffers = errors.New("what was read is not there any more")
@@ -110,7 +111,7 @@ func (r *reader) follows(f *file, err error) lines.End {
 }
 
 // cut makes a parcel of what was read. err is io.EOF where the file ends.
-func (r *reader) cut(f *file, page *lines.Page, data []byte, err error) (event.Parcel, bool) {
+func (r *reader) cut(f *file, page *lines.Page, data []byte, err error) (event.Parcel, error) {
 	s, tail := f.stream, f.stream.at.tail.size
 	name := r.cfg.Source
 	if name == "" {
@@ -121,12 +122,16 @@ func (r *reader) cut(f *file, page *lines.Page, data []byte, err error) (event.P
 	used := int(next.Offset - s.at.Offset)
 	r.learn(f, used, len(data), len(page.Events), err != nil)
 
+	if used > 0 {
+		if err := r.pin(s, data); err != nil {
+			r.dropPage(page)
+			r.enqueue(f)
+			return event.Parcel{}, err
+		}
+	}
 	end := place{next, traceOf(page.Buf[:tail+used])}
 	p := &piece{stream: s, page: page, end: end}
 	r.mu.Lock()
-	if head, more := s.extendHead(data, s.at.Offset); more {
-		s.head, s.renewed, s.changed = head, true, true
-	}
 	s.at = end
 	if used > 0 {
 		s.handOut(p)
@@ -141,9 +146,30 @@ func (r *reader) cut(f *file, page *lines.Page, data []byte, err error) (event.P
 	}
 	if used == 0 {
 		r.dropPage(page)
-		return event.Parcel{}, false
+		return event.Parcel{}, nil
 	}
-	return r.parcel(p), true
+	return r.parcel(p), nil
+}
+
+// pin extends the head of a stream by what is to be handed out. The bytes by
+// which it is found again elsewhere are durable before the first of them are:
+// a file may be rotated while this process is dead.
+func (r *reader) pin(s *stream, data []byte) error {
+	r.mu.Lock()
+	if head, more := s.extendHead(data, s.at.Offset); more {
+		s.head, s.renewed, s.changed = head, true, true
+	}
+	w := s.row()
+	r.mu.Unlock()
+	if s.pinned >= minHead || len(w.head) <= s.pinned {
+		return nil
+	}
+	w.whole = true
+	if err := r.store.save(context.Background(), []row{w}); err != nil {
+		return fmt.Errorf("noting the beginning of %s in the state directory: %w", s.path, err)
+	}
+	s.pinned = len(w.head)
+	return nil
 }
 
 // learn notes how much of what was read could be used, to read as much the next
@@ -176,6 +202,9 @@ func (r *reader) reached(f *file, err error) {
 		r.mu.Unlock()
 		f.ended = true
 		f.close()
+	case f.form == zipped && !r.cfg.Follow && !f.said:
+		r.log.Warn("a compressed file ends before what is in it does; it was read as far as it goes", "file", f.path)
+		f.said = true
 	case f.leaving:
 		r.letGo(f)
 	}
