@@ -10,6 +10,8 @@
 //	/actuator/health/liveness      as /healthz
 //	/actuator/health/readiness     as /readyz
 //	/actuator/prometheus           as /metrics
+//	/actuator/metrics[/{name}]     the same numbers in the actuator's own form
+//	/consumer/health               as /actuator/health
 //	/actuator/info                 what runs here
 //	/api/v1/routes[/{name}]        the routes, their books and stages
 //
@@ -52,6 +54,9 @@ func Handler(e *engine.Engine, version string) http.Handler {
 	mux.HandleFunc("GET /actuator/health/liveness", c.live)
 	mux.HandleFunc("GET /actuator/health/readiness", c.ready)
 	mux.Handle("GET /actuator/prometheus", metrics)
+	mux.HandleFunc("GET /actuator/metrics", c.meters)
+	mux.HandleFunc("GET /actuator/metrics/{name}", c.meter)
+	mux.HandleFunc("GET /consumer/health", c.health)
 	mux.HandleFunc("GET /actuator/info", c.info)
 	mux.HandleFunc("GET /api/v1/routes", c.routes)
 	mux.HandleFunc("GET /api/v1/routes/{name}", c.route)
@@ -72,7 +77,7 @@ type control struct {
 // protect asks for the token where one is needed, and refuses requests that a
 // web page of somebody else makes a browser send here.
 func (c *control) protect(next http.Handler) http.Handler {
-	open := []string{"/healthz", "/readyz", "/metrics", "/actuator/"}
+	open := []string{"/healthz", "/readyz", "/metrics", "/actuator/", "/consumer/health"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if origin := r.Header.Get("Origin"); origin != "" && r.Method != http.MethodGet && !sameHost(origin, r.Host) {
 			answer(w, http.StatusForbidden, map[string]any{"error": "requests from other origins are refused"})
@@ -114,8 +119,8 @@ func (c *control) mounted(w http.ResponseWriter, r *http.Request) {
 	status := http.StatusOK
 	body := map[string]any{
 		"pipeline": c.engine.Pipeline().Name,
-		"paths": append([]string{"/healthz", "/readyz", "/metrics", "/actuator/health", "/actuator/prometheus", "/actuator/info",
-			"/api/v1/routes", "/debug/pprof/"}, c.engine.Mounts().Paths()...),
+		"paths": append([]string{"/healthz", "/readyz", "/metrics", "/actuator/health", "/actuator/metrics", "/actuator/prometheus", "/actuator/info",
+			"/consumer/health", "/api/v1/routes", "/debug/pprof/"}, c.engine.Mounts().Paths()...),
 	}
 	if r.URL.Path != "/" {
 		status = http.StatusNotFound
