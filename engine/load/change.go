@@ -13,6 +13,8 @@ type Change struct {
 	// Plan is another profile, from its beginning. One that ends, or that is for
 	// a time, gives way to the one before it, which goes on where it was.
 	Plan *Plan
+	// Lasting says of a plan that ends that nothing comes after it.
+	Lasting bool
 	// Scale multiplies all rates of the profile from now on; 1: as written.
 	Scale *float64
 	// Rate holds this rate, in events per second, whatever the profile says.
@@ -79,7 +81,7 @@ func (p *Player) Apply(c Change, now time.Duration) error {
 	}
 	m, at := p.after(c, now)
 	before := p.current(at)
-	switch finite := c.Plan != nil && c.Plan.Length() != Endless; {
+	switch finite := c.Plan != nil && !c.Lasting && c.Plan.Length() != Endless; {
 	case c.TTL > 0:
 		p.keep(before)
 		p.ends = at + c.TTL

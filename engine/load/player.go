@@ -151,13 +151,13 @@ func (p *Player) begin(m mode, at time.Duration) {
 // time, or whose plan has ended, gives way to the one before it.
 func (p *Player) advance(now time.Duration) {
 	for p.former != nil {
-		at := min(p.ends, p.end())
-		if at > now {
+		at := max(tickOf(min(p.ends, p.end())+Tick-1), p.last().from)
+		if at > tickOf(now) {
 			return
 		}
 		back := *p.former
 		p.former, p.ends = nil, never
-		p.begin(back, max(tickOf(at+Tick-1), p.last().from))
+		p.begin(back, at)
 	}
 }
 
@@ -232,16 +232,14 @@ func (p *Player) skip(end float64) {
 }
 
 // Wake is when there will be something to do next, if nothing is changed until
-// then: a tick. never: not by itself.
+// then: the tick at which an event is due, or the plan is over. false: there
+// will be nothing.
 func (p *Player) Wake() (at time.Duration, ever bool) {
 	at = p.legs[0].when(p.next)
 	if len(p.legs) > 1 {
 		at = p.legs[0].from // events are owed
 	}
-	if p.former != nil {
-		at = min(at, p.ends, p.end())
-	}
-	if at >= never {
+	if at = min(at, p.ends, p.end()); at >= never {
 		return 0, false
 	}
 	return tickOf(at + Tick - 1), true

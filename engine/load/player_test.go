@@ -348,10 +348,13 @@ func TestAfterWakingSomethingIsThere(t *testing.T) {
 			if !ever {
 				return
 			}
+			if p.Ended(now) {
+				return
+			}
 			if at <= now.Truncate(Tick) {
 				t.Fatalf("would wake at %v, it is %v", at, now)
 			}
-			if now = at; len(p.Take(now, 1, nil)) == 0 {
+			if now = at; len(p.Take(now, 1, nil)) == 0 && !p.Ended(now) {
 				t.Fatalf("nothing is due at %v", now)
 			}
 		}

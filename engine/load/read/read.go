@@ -69,9 +69,8 @@ func Text(name string, data []byte) (*load.Plan, error) {
 	profile := d.profile(data)
 	if len(d.found) == 0 {
 		var found stage.Problems
-		whole := Resolve(profile, &found)
-		plan := whole.Compile(&found)
-		if d.take(found); len(d.found) == 0 {
+		plan := Compile(profile, &found)
+		if d.take(found); plan != nil {
 			plan.Name = NameOf(profile, name)
 			return plan, nil
 		}
@@ -142,6 +141,22 @@ func About(name string) string {
 	return strings.TrimSpace(strings.TrimPrefix(string(line), "#"))
 }
 
+// Compile makes a plan of a profile that may be named or in a file; nil when
+// something is wrong, which is added to the problems by the keys of p.
+func Compile(p load.Profile, found *stage.Problems) *load.Plan {
+	var here stage.Problems
+	whole := Resolve(p, &here)
+	found.Found = append(found.Found, here.Found...)
+	if len(here.Found) > 0 {
+		return nil
+	}
+	plan := whole.Compile(found)
+	if plan != nil {
+		plan.Name = NameOf(p, "")
+	}
+	return plan
+}
+
 // Resolve puts what a profile's name or file stands for in its place. Problems
 // have the keys of p.
 func Resolve(p load.Profile, found *stage.Problems) load.Profile {
@@ -190,8 +205,9 @@ func fromFile(p load.Profile, found *stage.Problems) load.Profile {
 	if len(d.found) == 0 {
 		// Here its problems have the places in its own file.
 		var below stage.Problems
-		base = Resolve(base, &below)
-		base.Compile(&below)
+		if base = Resolve(base, &below); len(below.Found) == 0 {
+			base.Compile(&below)
+		}
 		d.take(below)
 	}
 	for _, f := range d.found {
@@ -226,4 +242,16 @@ func cause(err error) error {
 		return p.Err
 	}
 	return err
+}
+
+// Sent makes a plan of a profile that was sent over the network, in YAML, JSON
+// or by the name of one that comes with the engine. It may not name a profile's
+// file: who sends it has it. The error is a Problems.
+func Sent(data []byte) (*load.Plan, error) {
+	d := &decoder{places: map[string]place{}}
+	if p := d.profile(data); len(d.found) == 0 && p.File != "" {
+		d.fail(d.places["file"], "file", "has no place in a profile that is sent; send what the file holds")
+		return nil, d.found
+	}
+	return Text("", data)
 }

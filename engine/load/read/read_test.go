@@ -127,12 +127,21 @@ func TestWhatCannotBeRead(t *testing.T) {
 		"{profile: flash, phases: []}":     "phases: have no place beside",
 		"{file: none.yaml}":                "file: none.yaml cannot be read: no such file or directory",
 		"phases: [&a {sum: [*a]}]":         "nested too deeply",
-		"{profile: flash, scale: 1e9}":     "phases.0.constant: must be at most 1G/s once it is scaled",
+		"{profile: steady, scale: 1e9}":     "phases.0.constant: must be at most 1G/s once it is scaled",
 		"{phases: [{constant: 1/s}], x: }": "x: unknown key",
 	} {
-		if _, err := read.Text("", []byte(text)); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := read.Text("", []byte(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {
 			t.Errorf("%q: %v, want %s", text, err, want)
 		}
+	}
+}
+
+func TestASentProfileNamesNoFile(t *testing.T) {
+	if _, err := read.Sent([]byte("{file: /etc/passwd}")); err == nil || !strings.Contains(err.Error(), "send what the file holds") {
+		t.Errorf("got %v", err)
+	}
+	if plan, err := read.Sent([]byte("flash")); err != nil || plan.Name != "flash" {
+		t.Errorf("flash: %v", err)
 	}
 }
 

@@ -119,7 +119,7 @@ func TestEventsThatALimiterTookAreCounted(t *testing.T) {
 	if status.TotalGenerated != 100 || status.TotalRateLimited != 40 || status.Running {
 		t.Errorf("status %+v", status)
 	}
-	want := map[string]float64{"log_events_generated_total": 100, "log_events_rate_limited_total": 40, "log_generation_rate_current": 0}
+	want := map[string]float64{"log_events_generated_total": 100, "log_events_rate_limited_total": 40, "log_generation_rate_current": 0, "log_events_late_total": 0, "log_events_left_out_total": 0}
 	if got := scrape(t, registry); fmt.Sprint(got) != fmt.Sprint(want) {
 		t.Errorf("metrics %v, want %v", got, want)
 	}

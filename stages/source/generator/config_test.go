@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"millrace/engine/event"
+	"millrace/engine/load"
 	"millrace/engine/stage"
 )
 
@@ -38,7 +39,12 @@ func TestProblemsNameKeyRuleAndValue(t *testing.T) {
 		change    func(*Config)
 		key, text string
 	}{
-		{func(c *Config) { c.Rate = 0 }, "rate", "must be above 0, got 0/s"},
+		{func(c *Config) { c.Rate, c.Load = 5, load.Constant(7) }, "rate", "has no place beside a load that says the rate itself, got 5/s; leave one of them out, or change the load by its scale"},
+		{func(c *Config) { c.Rate, c.Load.Name = 5, "flash" }, "rate", "has no place beside a load that says the rate itself, got 5/s; leave one of them out, or change the load by its scale"},
+		{func(c *Config) { c.Rate, c.Load.Name = 2e9, "steady" }, "rate", "must be at most 1G/s, got 2G/s; use max for as fast as possible"},
+		{func(c *Config) { c.Load = load.Constant(-7) }, "load.phases.0.constant", "must be at least 0, got -7/s"},
+		{func(c *Config) { c.Load.Name = "stedy" }, "load.profile", `there is no profile "stedy"; there are chaos, diurnal, flash, ramp, smoke, soak, stairs, steady, and {file: …} for one of your own`},
+		{func(c *Config) { c.Load.File = "no/such.yaml" }, "load.file", "no/such.yaml cannot be read: no such file or directory"},
 		{func(c *Config) { c.Rate = -5 }, "rate", "must be above 0, got -5/s"},
 		{func(c *Config) { c.Rate = Rate(math.NaN()) }, "rate", "must be above 0, got NaN/s"},
 		{func(c *Config) { c.Rate = 2e9 }, "rate", "must be at most 1G/s, got 2G/s; use max for as fast as possible"},
@@ -91,7 +97,7 @@ func TestProblemsNameKeyRuleAndValue(t *testing.T) {
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	var p stage.Problems
-	config(func(c *Config) { c.Rate, c.Threads, c.Count, c.API, c.Content.Template = 0, 0, -1, "x", "y" }).Validate(&p)
+	config(func(c *Config) { c.Rate, c.Threads, c.Count, c.API, c.Content.Template = -1, 0, -1, "x", "y" }).Validate(&p)
 	if len(p.Found) != 5 {
 		t.Errorf("got %+v", p.Found)
 	}
@@ -111,6 +117,7 @@ func TestValuesAreReadAndWritten(t *testing.T) {
 		{new(Rate), "max", "max", ""},
 		{new(Rate), "fast", "", `want a rate such as 100/s, 5k/s or 2M/min, got "fast"; "max" means as fast as possible`},
 		{new(Rate), "Inf/s", "", "want a rate"},
+		{new(Rate), "0/s", "", "must be above 0, got 0/s"},
 		{new(Range), "1..500", "1..500", ""},
 		{new(Range), " 0.5 .. 99.99", "0.50..99.99", ""},
 		{new(Range), "-3.25..-1", "-3.25..-1.00", ""},

@@ -1,12 +1,19 @@
 // Package generator makes events up: for trying a pipeline out, for loading it,
 // and for measuring it.
 //
-// It is open-loop. A schedule, the integral of the rate, says when each event
-// is due; once a millisecond Read hands out what has become due as one parcel.
-// Each event carries the time at which it was due, also when the route could
-// not take it then, so that latency counts the waiting: a pipeline that falls
-// behind looks slow, as it is, and not less loaded. When the route takes
-// events again, everything that has become due meanwhile is handed out.
+// Its load says when each event is due; once a millisecond Read hands out what
+// has become due as one parcel. Each event carries the time at which it was
+// due, also when the route could not take it then, so that latency counts the
+// waiting: a pipeline that falls behind looks slow, as it is, and not less
+// loaded. When the route takes events again, everything that has become due
+// meanwhile is handed out, unless the load says otherwise.
+//
+// A load is a rate, or a profile of phases, random arrivals and more; profiles
+// such as steady, ramp and flash come with the engine. While the pipeline runs,
+// it can be exchanged and changed at /api/v1/routes/{route}/load, and by
+// changing its file, from one millisecond to the next: no event is lost or
+// doubled, and nothing is caught up on. What changes it is kept in the table
+// generator_load of the state database.
 //
 // What event i says is a function of seed and i alone, so that runs repeat;
 // its id and times are not.
@@ -19,6 +26,7 @@ import (
 	"path"
 	"strings"
 
+	"millrace/engine/load"
 	"millrace/engine/stage"
 )
 
@@ -28,15 +36,17 @@ var files embed.FS
 // Stage is the catalogue entry.
 var Stage = stage.Stage{Name: "generator", Kind: stage.KindSource, Files: files, New: func() any {
 	return &Config{
-		Rate: 1000, Threads: 1, Seed: 1, Start: true,
+		Threads: 1, Seed: 1, Start: true,
 		Content: Content{Template: "service_logs"},
 	}
 }}
 
 // Config is what a pipeline file says about a generator.
 type Config struct {
-	// Rate is how many events are offered, such as 10/s, 100k/s or 2M/min. Default 1k/s; "max" means as fast as the route takes them. Events that the route could not take when they were due are handed out as soon as it can, all of them, and their latency counts from when they were due.
+	// Rate is how many events are offered, such as 10/s, 100k/s or 2M/min. Default 1k/s; "max" means as fast as the route takes them. Events that the route could not take when they were due are handed out as soon as it can, all of them, and their latency counts from when they were due. It is the short form of a constant load; beside the name of a profile that is a constant rate, such as load: steady, it takes the place of that rate.
 	Rate Rate `yaml:"rate"`
+	// Load is a profile instead of a rate: the name of one that comes with the engine (smoke, steady, ramp, stairs, flash, diurnal, soak, chaos), {file: …} for one of your own, or a map with its phases. A profile that ends, ends the route.
+	Load load.Profile `yaml:"load" form:"name, rate or map"`
 	// Threads is how many threads make the content of large parcels together. Default 1, which makes millions of events per second. The rate is the same whatever the number, and so is the content.
 	Threads int `yaml:"threads"`
 	// Count ends the route after so many events. Default 0: endless.
@@ -51,18 +61,11 @@ type Config struct {
 	Start bool `yaml:"start"`
 }
 
-const (
-	maxThreads = 256
-	maxRate    = 1e9 // events/s: one per nanosecond, the grain of the schedule
-)
+const maxThreads = 256
 
 // Validate reports what is wrong with the configuration.
 func (c *Config) Validate(p *stage.Problems) {
-	if !(c.Rate > 0) {
-		p.Add("rate", "must be above 0, got %v", c.Rate)
-	} else if c.Rate > maxRate && !c.Rate.IsMax() {
-		p.Add("rate", "must be at most %v, got %v; use max for as fast as possible", Rate(maxRate), c.Rate)
-	}
+	c.plan(p)
 	if c.Threads < 1 || c.Threads > maxThreads {
 		p.Add("threads", "must be between 1 and %d, got %d", maxThreads, c.Threads)
 	}
@@ -86,9 +89,9 @@ func (c *Config) validateAPI(p *stage.Problems) {
 
 // Explain says what the generator adds to the guarantee of its route.
 func (c *Config) Explain() stage.Explanation {
-	does := fmt.Sprintf("Events are made up and offered at %v. When the route is slower, they wait, and their latency counts from when they were due; none is left out.", c.Rate)
-	if c.Rate.IsMax() {
-		does = "Events are made up, as fast as the route takes them."
+	does := "Events are made up, as fast as the route takes them."
+	if plan := c.plan(&stage.Problems{}); plan != nil && (!plan.Unlimited() || plan.Profile.Model.Closed != nil) {
+		does = "Events are made up and offered " + c.offered(plan) + ". " + lateness[plan.Late().Policy](plan.Late().MaxLag)
 	}
 	return stage.Explanation{
 		Does: does, Forgets: true,
@@ -97,7 +100,7 @@ func (c *Config) Explain() stage.Explanation {
 }
 
 // Open makes a generator that is ready to Read, and serves its API.
-func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Reader, error) {
+func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Reader, error) {
 	var p stage.Problems
 	c.Validate(&p)
 	if wrong := firstError(&p); wrong != nil {
@@ -108,20 +111,33 @@ func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Reader, error)
 		return nil, err
 	}
 	prog := compile(c.Content, c.Seed, s.Instance, &p)
-	r := newReader(c, s, prog, random)
+	r := newReader(c, s, c.plan(&p), prog, random)
 	if err := r.register(s.Metrics); err != nil {
 		return nil, stage.Fatal(err)
 	}
-	if c.API != "" {
-		if err := s.Mount(c.API+"/", r.api(c.API)); err != nil {
-			r.unregister(s.Metrics)
-			return nil, stage.Fatal(fmt.Errorf("serving the API at %s: %w", c.API, err))
-		}
+	if err := r.serve(ctx, c, s); err != nil {
+		r.unregister(s.Metrics)
+		return nil, err
 	}
 	if c.Start {
 		r.pacer.start(s.Clock.Now())
 	}
 	return r, nil
+}
+
+// serve mounts the HTTP paths and begins the journal.
+func (r *reader) serve(ctx context.Context, c *Config, s stage.Settings) error {
+	if c.API != "" {
+		if err := s.Mount(c.API+"/", r.api(c.API)); err != nil {
+			return stage.Fatal(fmt.Errorf("serving the API at %s: %w", c.API, err))
+		}
+	}
+	if s.Mount != nil {
+		if err := s.Mount(load.Path(s.Route), r.desk); err != nil {
+			return stage.Fatal(fmt.Errorf("serving the load at %s: %w", load.Path(s.Route), err))
+		}
+	}
+	return r.desk.open(ctx, c.Load)
 }
 
 // firstError is the first problem that is not only a warning.

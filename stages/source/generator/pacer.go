@@ -1,61 +1,76 @@
 package generator
 
 import (
+	"math"
 	"sync"
 	"time"
+
+	"millrace/engine/load"
+	"millrace/engine/stage"
 )
 
-// pacer decides which events are handed out when: the schedule, and the
-// switch of the API. It is told the time and never looks at a clock. Safe for
-// concurrent use: Read takes, the API switches, everybody looks.
+// tick is how often a generator hands out what has become due.
+const tick = load.Tick
+
+// pacer decides which events are handed out when: the load, the switch of the
+// API, and the workers of a closed load. It is told the time and never looks at
+// a clock. Safe for concurrent use: Read takes, the API switches and changes,
+// everybody looks.
 type pacer struct {
-	schedule schedule
-	count    int64 // events in all; 0: endless
-	most     int64 // events in one turn
-	opened   time.Time
+	count  int64 // events in all; 0: endless
+	most   int64 // events in one turn
+	opened time.Time
+	bell   bell
 
 	mu      sync.Mutex
 	running bool
-	began   time.Time     // of the running schedule
-	origin  int64         // the same moment by the wall clock, in Unix nanoseconds
-	taken   int64         // events of the running schedule handed out
-	total   int64         // events handed out ever; the number of the next one
-	meter   meter         // of what was handed out
-	resumed chan struct{} // closed by start; replaced by stop
+	player  *load.Player
+	origin  int64 // when it was opened, by the wall clock, in Unix nanoseconds
+	total   int64 // events handed out ever; the number of the next one
+	meter   meter // of what was handed out
+	crew    crew
+	changes int64
 }
 
-func newPacer(rate Rate, count, most int64, now time.Time) *pacer {
-	return &pacer{schedule: schedule{rate}, count: count, most: most, opened: now, resumed: make(chan struct{})}
+func newPacer(plan *load.Plan, count, most int64, now time.Time) *pacer {
+	return &pacer{
+		player: load.Play(plan, 0), count: count, most: most, opened: now, origin: now.UnixNano(),
+		bell: newBell(), crew: newCrew(plan),
+	}
 }
 
 // turn is a run of events to hand out now.
 type turn struct {
-	first  int64 // number of its first event, counted from 0 since the generator was opened
-	n      int
-	place  int64 // of its first event in the schedule
-	origin int64 // when the schedule began, in Unix nanoseconds
+	first  int64           // number of its first event, counted from 0 since the generator was opened
+	due    []time.Duration // of each event, since it was opened
+	origin int64           // when it was opened, in Unix nanoseconds
+	crew   int64           // the workers that send them; 0: nobody waits for them
 }
 
-// start begins a schedule at now; a generator that runs is left alone.
-func (p *pacer) start(now time.Time) {
+func (p *pacer) since(now time.Time) time.Duration { return now.Sub(p.opened) }
+
+// start begins the load anew at now; a generator that runs is left alone. It
+// tells whether it did.
+func (p *pacer) start(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running {
-		return
+		return false
 	}
-	p.running, p.began, p.origin, p.taken = true, now, now.UnixNano(), 0
-	close(p.resumed)
+	p.running = true
+	p.player.Restart(p.since(now))
+	p.bell.ring()
+	return true
 }
 
-// stop ends the schedule: what was due and not taken is not offered any more.
-func (p *pacer) stop() {
+// stop ends the load: what was due and not taken is not offered any more. It
+// tells whether there was something to stop.
+func (p *pacer) stop() bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !p.running {
-		return
-	}
+	was := p.running
 	p.running = false
-	p.resumed = make(chan struct{})
+	return was
 }
 
 // verdict is what a Read has to do.
@@ -63,66 +78,109 @@ type verdict uint8
 
 const (
 	handOut verdict = iota // the turn
-	sleep                  // for the wait, then ask again
-	halt                   // until resumed, then ask again
-	finish                 // all of count was handed out
+	sleep                  // for the wait or until the bell rings, then ask again
+	halt                   // until the bell rings, then ask again
+	finish                 // all of the load, or of count, was handed out
 )
 
-// take claims the events that are due. When there are none it says how long
-// it is until there will be, at a tick.
-func (p *pacer) take(now time.Time) (do verdict, t turn, wait time.Duration, resumed <-chan struct{}) {
+// take claims the events that are due, their times written over room. When
+// there are none it says how long it is until there will be, at a tick.
+func (p *pacer) take(now time.Time, room []time.Duration) (do verdict, t turn, wait time.Duration) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	since := p.since(now)
 	switch {
-	case p.finished():
-		return finish, turn{}, 0, nil
+	case p.finished(since):
+		return finish, turn{}, 0
 	case !p.running:
-		return halt, turn{}, 0, p.resumed
+		return halt, turn{}, 0
 	}
-	elapsed := now.Sub(p.began)
-	p.follow(now, elapsed)
-	n := min(p.behind(elapsed), p.most)
-	if n <= 0 {
-		return sleep, turn{}, ceil(p.schedule.at(p.taken)) - elapsed, nil
+	p.follow(now, since)
+	p.crew.follow(p.player.Plan())
+	due := p.player.Take(since, p.room(since), room[:0])
+	if len(due) == 0 {
+		do, wait = p.idle(since)
+		return do, turn{}, wait
 	}
-	t = turn{first: p.total, n: int(n), place: p.taken, origin: p.origin}
-	p.taken += n
+	n := int64(len(due))
+	t = turn{first: p.total, due: due, origin: p.origin, crew: p.crew.send(n)}
 	p.total += n
 	p.meter.add(p.second(now), n)
-	return handOut, t, 0, nil
+	return handOut, t, 0
 }
 
-// follow lets the wall clock's time of the beginning move when that clock was
+// room is how many events can be handed out at once now.
+func (p *pacer) room(since time.Duration) int {
+	n := p.most
+	if p.count > 0 {
+		n = min(n, p.count-p.total)
+	}
+	return int(min(n, p.crew.free(since)))
+}
+
+// idle says how to wait when nothing can be handed out.
+func (p *pacer) idle(since time.Duration) (verdict, time.Duration) {
+	if p.crew.free(since) == 0 {
+		if back, ever := p.crew.back(); ever {
+			return sleep, back - since
+		}
+		return halt, 0
+	}
+	at, ever := p.player.Wake()
+	if !ever {
+		return halt, 0
+	}
+	return sleep, max(at-since, 1)
+}
+
+// release gives back the workers of events that are settled, once they have
+// thought.
+func (p *pacer) release(t *turn, n int, now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.crew.settled(t.crew, int64(n), p.since(now)) {
+		p.bell.ring()
+	}
+}
+
+// follow lets the wall clock's time of the opening move when that clock was
 // set, or the machine slept (which the monotonic clock does not count).
 // Otherwise every later event would be dated wrong for good. It tolerates a
 // second, since the two clocks are not read in the same instant and intended
 // times must not jitter.
-func (p *pacer) follow(now time.Time, elapsed time.Duration) {
-	if p.schedule.rate.IsMax() { // nothing has a time of its own: due is when it is taken
-		p.origin = now.UnixNano()
-		return
-	}
-	origin := now.UnixNano() - int64(elapsed)
+func (p *pacer) follow(now time.Time, since time.Duration) {
+	origin := now.UnixNano() - int64(since)
 	if off := time.Duration(origin - p.origin); off.Abs() > time.Second {
 		p.origin = origin
 	}
 }
 
-// behind is how many events are due at the last tick and not handed out.
-func (p *pacer) behind(elapsed time.Duration) int64 {
-	n := p.schedule.due(elapsed.Truncate(tick)) - p.taken
-	if p.count > 0 {
-		n = min(n, p.count-p.total)
-	}
-	return max(n, 0)
+func (p *pacer) finished(since time.Duration) bool {
+	return p.count > 0 && p.total >= p.count || p.running && p.player.Ended(since)
 }
 
-func (p *pacer) finished() bool { return p.count > 0 && p.total >= p.count }
+// change changes the load from the last tick on, in the order of the calls; at
+// is when, and number its place in that order. What is wrong with it is added
+// to the problems and changes nothing.
+func (p *pacer) change(c load.Change, now time.Time, found *stage.Problems) (at time.Time, number int64, err error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	since := p.since(now)
+	if p.player.Check(c, since, found); firstError(found) != nil {
+		return at, 0, nil
+	}
+	if p.finished(since) {
+		return at, 0, errFinished
+	}
+	if err := p.player.Apply(c, since); err != nil {
+		return at, 0, err
+	}
+	p.changes++
+	p.bell.ring()
+	return time.Unix(0, p.origin+int64(since.Truncate(tick))).UTC(), p.changes, nil
+}
 
 func (p *pacer) second(now time.Time) int64 { return int64(now.Sub(p.opened) / time.Second) }
-
-// ceil is the tick at or after d.
-func ceil(d time.Duration) time.Duration { return (d + tick - 1).Truncate(tick) }
 
 // view is what the pacer shows to the API, to metrics and to the live line.
 type view struct {
@@ -130,26 +188,31 @@ type view struct {
 	total   int64   // events handed out
 	second  int64   // events of the last full second
 	average float64 // events/s over the last minute
-	offered float64 // events/s that the schedule asks for now
+	offered float64 // events/s that the load asks for now
 	behind  int64   // events that are due and not handed out
+	state   load.State
 }
 
 func (p *pacer) view(now time.Time) view {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	second := p.second(now)
+	second, since := p.second(now), p.since(now)
 	v := view{
-		running: p.running && !p.finished(),
+		running: p.running && !p.finished(since),
 		total:   p.total,
 		second:  p.meter.last(second),
 		average: p.meter.average(second),
+		state:   p.player.State(since),
 	}
 	switch {
 	case !v.running:
-	case p.schedule.rate.IsMax(): // it asks for what the route takes, and is never behind
+	case math.IsInf(v.state.Rate, 1): // it asks for what the route takes, and is never behind
 		v.offered = float64(v.second)
 	default:
-		v.offered, v.behind = float64(p.schedule.rate), p.behind(now.Sub(p.began))
+		v.offered, v.behind = v.state.Rate, v.state.Behind
+		if p.count > 0 {
+			v.behind = min(v.behind, p.count-p.total)
+		}
 	}
 	return v
 }

@@ -5,45 +5,63 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"millrace/engine/load"
+	"millrace/engine/stage"
 )
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// Whatever the sequence of starts, stops, pauses and reads: events are
+func planOf(t interface{ Fatalf(string, ...any) }, p load.Profile) *load.Plan {
+	var found stage.Problems
+	plan := p.Compile(&found)
+	if plan == nil {
+		t.Fatalf("%s: %+v", p.JSON(), found.Found)
+	}
+	return plan
+}
+
+func pacerOf(t interface{ Fatalf(string, ...any) }, rate load.Rate) *pacer {
+	return newPacer(planOf(t, load.Constant(rate)), 0, 1000, epoch)
+}
+
+func anyRate(t *rapid.T) load.Rate {
+	return load.Rate(rapid.SampledFrom([]float64{0.5, 1, 7, 333.3, 1000, 250_000}).Draw(t, "rate"))
+}
+
+// Whatever the sequence of starts, stops, changes, pauses and reads: events are
 // numbered without a gap and none twice, no event is handed out before it is
 // due, a stopped generator hands out nothing, and a start owes nothing.
-func TestNoEventIsLostOrDoubledOverStopsAndStarts(t *testing.T) {
+func TestNoEventIsLostOrDoubledOverStopsStartsAndChanges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		rate := Rate(rapid.SampledFrom([]float64{0.5, 1, 7, 333.3, 1000, 250_000}).Draw(t, "rate"))
 		count := rapid.SampledFrom([]int64{0, 1, 100, 5000}).Draw(t, "count")
 		now := epoch
-		p := newPacer(rate, count, 1000, now)
+		p := newPacer(planOf(t, load.Constant(anyRate(t))), count, 1000, now)
 		var running bool
-		var began time.Time
-		var next, sinceStart int64
+		var began, last time.Time
+		var next int64
 		take := func(t *rapid.T) {
-			do, turn, wait, _ := p.take(now)
+			do, turn, wait := p.take(now, nil)
 			switch do {
 			case handOut:
-				if !running || turn.first != next || turn.place != sinceStart || turn.n < 1 || turn.n > 1000 {
-					t.Fatalf("turn %+v while running=%v; the next event is %d, in the schedule %d", turn, running, next, sinceStart)
+				if n := len(turn.due); !running || turn.first != next || n < 1 || n > 1000 {
+					t.Fatalf("turn of %d from %d while running=%v; the next event is %d", n, turn.first, running, next)
 				}
-				last := p.schedule.at(turn.place + int64(turn.n) - 1)
-				if due := time.Unix(0, turn.origin).Add(last); due.After(now) || turn.origin != began.UnixNano() {
-					t.Fatalf("handed out at %v what is due at %v", now, due)
+				for _, d := range turn.due {
+					due := time.Unix(0, turn.origin).Add(d)
+					if due.After(now) || due.Before(began) || due.Before(last) {
+						t.Fatalf("handed out at %v what is due at %v, after what was due at %v; it began at %v", now, due, last, began)
+					}
+					last = due
 				}
-				next += int64(turn.n)
-				sinceStart += int64(turn.n)
+				next += int64(len(turn.due))
 			case sleep:
 				if !running || wait <= 0 {
 					t.Fatalf("sleeps %v while running=%v", wait, running)
 				}
-				if idle := now.Sub(began).Truncate(tick); p.schedule.due(idle) != sinceStart {
-					t.Fatalf("sleeps although %d are due and %d were handed out", p.schedule.due(idle), sinceStart)
-				}
 			case halt:
-				if running {
-					t.Fatal("halts while running")
+				if v := p.view(now); running && v.offered > 0 {
+					t.Fatalf("halts while %v/s are asked for", v.offered)
 				}
 			case finish:
 				if count == 0 || next != count {
@@ -51,15 +69,29 @@ func TestNoEventIsLostOrDoubledOverStopsAndStarts(t *testing.T) {
 				}
 			}
 		}
+		change := func(c load.Change) {
+			var found stage.Problems
+			if _, _, err := p.change(c, now, &found); err != nil && (count == 0 || next < count) {
+				t.Fatalf("%v: %v", c, err)
+			}
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"take": take,
 			"start": func(*rapid.T) {
-				p.start(now)
+				if p.start(now) == running {
+					t.Fatal("a start does not know whether it is one")
+				}
 				if !running {
-					running, began, sinceStart = true, now, 0
+					running, began, last = true, now.Truncate(tick), time.Time{}
 				}
 			},
 			"stop": func(*rapid.T) { p.stop(); running = false },
+			"swap": func(t *rapid.T) { change(load.Change{Plan: planOf(t, load.Constant(anyRate(t)))}) },
+			"rate": func(t *rapid.T) {
+				rate := anyRate(t)
+				change(load.Change{Rate: &rate, TTL: time.Duration(rapid.Int64Range(0, 1e9).Draw(t, "ttl"))})
+			},
+			"pause": func(t *rapid.T) { paused := rapid.Bool().Draw(t, "pause"); change(load.Change{Pause: &paused}) },
 			"pass": func(t *rapid.T) {
 				now = now.Add(time.Duration(rapid.Int64Range(0, int64(3*time.Second)).Draw(t, "for")))
 			},
@@ -75,14 +107,14 @@ func TestNoEventIsLostOrDoubledOverStopsAndStarts(t *testing.T) {
 
 func TestAfterSleepingSomethingIsDue(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		p := newPacer(anyRate(t), 0, 1000, epoch)
+		p := pacerOf(t, anyRate(t))
 		p.start(epoch)
-		now := epoch.Add(anyElapsed(t, "elapsed") / 1000)
+		now := epoch.Add(time.Duration(rapid.Int64Range(0, 1e12).Draw(t, "now")))
 		for range 20 {
-			do, _, wait, _ := p.take(now)
+			do, _, wait := p.take(now, nil)
 			if do == sleep {
 				now = now.Add(wait)
-				if do, _, _, _ = p.take(now); do != handOut {
+				if do, _, _ = p.take(now, nil); do != handOut {
 					t.Fatalf("after the sleep of %v nothing is due", wait)
 				}
 			}
@@ -91,42 +123,42 @@ func TestAfterSleepingSomethingIsDue(t *testing.T) {
 }
 
 func TestAStartAfterAStopOwesNothing(t *testing.T) {
-	p := newPacer(1000, 0, 1000, epoch)
+	p := pacerOf(t, 1000)
 	p.start(epoch)
 	p.stop()
 	later := epoch.Add(time.Hour)
 	p.start(later)
-	if do, turn, _, _ := p.take(later); do != sleep {
+	if do, turn, _ := p.take(later, nil); do != sleep {
 		t.Fatalf("got %+v at the moment of the start", turn)
 	}
-	_, turn, _, _ := p.take(later.Add(5 * time.Millisecond))
-	if turn.n != 5 || turn.origin != later.UnixNano() {
+	_, turn, _ := p.take(later.Add(5*time.Millisecond), nil)
+	if len(turn.due) != 5 || turn.due[0] != time.Hour+time.Millisecond {
 		t.Fatalf("5 ms after the start got %+v", turn)
 	}
 }
 
 func TestAnIdleStartDoesNotBeginAgain(t *testing.T) {
-	p := newPacer(1000, 0, 1000, epoch)
+	p := pacerOf(t, 1000)
 	p.start(epoch)
 	p.start(epoch.Add(10 * time.Millisecond))
-	if _, turn, _, _ := p.take(epoch.Add(20 * time.Millisecond)); turn.n != 20 {
+	if _, turn, _ := p.take(epoch.Add(20*time.Millisecond), nil); len(turn.due) != 20 {
 		t.Fatalf("got %+v, want the 20 events since the first start", turn)
 	}
 }
 
 func TestAWallClockThatIsSetMovesTheIntendedTimes(t *testing.T) {
 	// Only the system's clock has a monotonic part, so a jump of the wall clock
-	// is made by claiming that the schedule began at another wall time.
+	// is made by claiming that the generator was opened at another wall time.
 	now := time.Now()
-	p := newPacer(1000, 0, 1000, now)
+	p := newPacer(planOf(t, load.Constant(1000)), 0, 1000, now)
 	p.start(now)
 	p.origin -= int64(time.Hour)
-	_, turn, _, _ := p.take(now.Add(time.Second))
+	_, turn, _ := p.take(now.Add(time.Second), nil)
 	if turn.origin != now.UnixNano() {
-		t.Fatalf("the schedule begins %v off", time.Duration(turn.origin-now.UnixNano()))
+		t.Fatalf("the beginning is %v off", time.Duration(turn.origin-now.UnixNano()))
 	}
 	p.origin -= int64(time.Millisecond)
-	if _, turn, _, _ = p.take(now.Add(2 * time.Second)); turn.origin == now.UnixNano() {
+	if _, turn, _ = p.take(now.Add(2*time.Second), nil); turn.origin == now.UnixNano() {
 		t.Fatal("intended times follow every jitter of the clock")
 	}
 }

@@ -11,6 +11,7 @@ type parcel struct {
 	events     []event.Event
 	attributes []event.Attribute
 	arenas     [][]byte
+	turn       turn                // what it was made for, without the times
 	done       func(event.Receipt) // made once, rather than for each parcel
 }
 

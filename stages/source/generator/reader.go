@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"millrace/engine/event"
+	"millrace/engine/load"
 	"millrace/engine/stage"
 )
 
@@ -24,14 +25,16 @@ type reader struct {
 	instance string
 	clock    stage.Clock
 	metrics  []prometheus.Collector
+	due      []time.Duration // room for the turn that Read takes
+	desk     *desk
 
 	parcels sync.Pool    // of *parcel
 	limited atomic.Int64 // events that came back shed or rejected
 }
 
-func newReader(c *Config, s stage.Settings, prog *program, random ids) *reader {
+func newReader(c *Config, s stage.Settings, plan *load.Plan, prog *program, random ids) *reader {
 	r := &reader{
-		pacer:    newPacer(c.Rate, c.Count, prog.most(), s.Clock.Now()),
+		pacer:    newPacer(plan, c.Count, prog.most(), s.Clock.Now()),
 		program:  prog,
 		ids:      random,
 		threads:  c.Threads,
@@ -39,6 +42,7 @@ func newReader(c *Config, s stage.Settings, prog *program, random ids) *reader {
 		instance: s.Instance,
 		clock:    s.Clock,
 	}
+	r.desk = newDesk(r, s)
 	r.parcels.New = func() any {
 		p := &parcel{arenas: make([][]byte, r.threads)}
 		p.done = func(receipt event.Receipt) { r.finished(p, receipt) }
@@ -53,21 +57,17 @@ func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 		if err := ctx.Err(); err != nil {
 			return event.Parcel{}, err
 		}
-		do, t, wait, resumed := r.pacer.take(r.clock.Now())
+		do, t, wait := r.pacer.take(r.clock.Now(), r.due)
 		switch do {
 		case handOut:
+			r.due = t.due
 			return r.make(t), nil
 		case finish:
 			return event.Parcel{}, io.EOF
 		case halt:
-			select {
-			case <-resumed:
-			case <-ctx.Done():
-			}
+			r.pacer.bell.wait(ctx)
 		case sleep:
-			// Stop and start need not wake it: the first event of a schedule
-			// that begins meanwhile is due no earlier than the one slept for.
-			_ = r.clock.Sleep(ctx, wait) // the end of ctx is seen above
+			r.pacer.bell.sleep(ctx, r.clock, wait)
 		}
 	}
 }
@@ -77,17 +77,18 @@ const spreadFrom = 128
 
 // make makes the events of a turn.
 func (r *reader) make(t turn) event.Parcel {
-	p := r.parcels.Get().(*parcel)
-	p.reset(t.n, r.program.width())
-	threads := min(r.threads, t.n/spreadFrom)
+	p, n := r.parcels.Get().(*parcel), len(t.due)
+	p.reset(n, r.program.width())
+	p.turn = turn{first: t.first, crew: t.crew}
+	threads := min(r.threads, n/spreadFrom)
 	if threads <= 1 {
-		r.fill(p, 0, t, 0, t.n)
+		r.fill(p, 0, t, 0, n)
 	} else {
 		var group sync.WaitGroup
-		for n := 1; n < threads; n++ {
-			group.Go(func() { r.fill(p, n, t, t.n*n/threads, t.n*(n+1)/threads) })
+		for i := 1; i < threads; i++ {
+			group.Go(func() { r.fill(p, i, t, n*i/threads, n*(i+1)/threads) })
 		}
-		r.fill(p, 0, t, 0, t.n/threads)
+		r.fill(p, 0, t, 0, n/threads)
 		group.Wait()
 	}
 	return event.Parcel{Events: p.events, Origin: r.origin, Bytes: p.size(), Done: p.done}
@@ -100,7 +101,7 @@ func (r *reader) fill(p *parcel, arena int, t turn, from, to int) {
 	for row := from; row < to; row++ {
 		e, i := &p.events[row], t.first+int64(row)
 		buf = r.program.fill(e, i, buf, p.attributesOf(row, width))
-		at := r.pacer.schedule.at(t.place + int64(row))
+		at := t.due[row]
 		e.Due = t.origin + int64(at)
 		e.Time = began.Add(at)
 		e.ID = r.ids.id(e.Due, i)
@@ -113,11 +114,17 @@ func (r *reader) finished(p *parcel, receipt event.Receipt) {
 	if n := receipt.Counts[event.Shed] + receipt.Counts[event.Rejected]; n > 0 {
 		r.limited.Add(int64(n))
 	}
+	if p.turn.crew != 0 {
+		r.pacer.release(&p.turn, len(p.events), r.clock.Now())
+	}
 	r.parcels.Put(p)
 }
 
-// Close lets go. There is nothing to let go of: threads end with their parcel.
-func (r *reader) Close(context.Context) error { return nil }
+// Close lets go of the file that is watched. Threads end with their parcel.
+func (r *reader) Close(context.Context) error {
+	r.desk.close()
+	return nil
+}
 
 // Status shows the achieved and the offered rate, and how many events are due
 // and not handed out.
@@ -143,6 +150,14 @@ func (r *reader) register(to prometheus.Registerer) error {
 			Name: "log_events_rate_limited_total",
 			Help: "Events of the generator that were shed or rejected.",
 		}, func() float64 { return float64(r.limited.Load()) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "log_events_late_total",
+			Help: "Events that the generator handed out more than 10 ms after they were due.",
+		}, func() float64 { return float64(r.view().state.Counts.Late) }),
+		prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Name: "log_events_left_out_total",
+			Help: "Events of the load that the generator left out, since they were too late.",
+		}, func() float64 { return float64(r.view().state.Counts.Dropped) }),
 	}
 	for i, m := range r.metrics {
 		if err := to.Register(m); err != nil {

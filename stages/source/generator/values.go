@@ -10,11 +10,15 @@ import (
 )
 
 // Rate is how many events per second a generator offers, written as any rate
-// ("1k/s", "2M/min") or "max": as fast as the route takes them.
+// ("1k/s", "2M/min") or "max": as fast as the route takes them. The zero Rate is
+// one that nobody has given.
 type Rate stage.Rate
 
 // Max is the rate "max".
 var Max = Rate(math.Inf(1))
+
+// preset is the rate of a generator that is given none, and no load either.
+const preset = Rate(1000)
 
 // IsMax reports whether the rate is "max".
 func (r Rate) IsMax() bool { return math.IsInf(float64(r), 1) }
@@ -29,6 +33,9 @@ func (r *Rate) UnmarshalText(text []byte) error {
 	if err := rate.UnmarshalText(text); err != nil {
 		return fmt.Errorf("%w; \"max\" means as fast as possible", err)
 	}
+	if rate == 0 {
+		return fmt.Errorf("must be above 0, got %v", rate)
+	}
 	*r = Rate(rate)
 	return nil
 }
@@ -36,12 +43,17 @@ func (r *Rate) UnmarshalText(text []byte) error {
 // MarshalText writes the rate as a file would.
 func (r Rate) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 
-// String writes the rate as a file would.
+// String writes the rate as a file would: one that was not given, as what it
+// then is.
 func (r Rate) String() string {
-	if r.IsMax() {
+	switch {
+	case r == 0:
+		return preset.String()
+	case r.IsMax():
 		return "max"
+	default:
+		return stage.Rate(r).String()
 	}
-	return stage.Rate(r).String()
 }
 
 // Range is an interval of numbers, both ends included, written "1..500" or,

@@ -1,0 +1,185 @@
+package generator
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"millrace/engine/load"
+	"millrace/engine/load/read"
+	"millrace/engine/stage"
+)
+
+var errFinished = errors.New("the load has ended, and its route with it; start the pipeline again")
+
+// desk is where the load is changed while it runs: over HTTP, and by the file
+// that it came from. Changes count in the order in which they come to the
+// pacer; the journal has them by that number.
+type desk struct {
+	reader  *reader
+	route   string
+	stage   string
+	log     *slog.Logger
+	journal journal
+	watch   *watch
+}
+
+func newDesk(r *reader, s stage.Settings) *desk {
+	log := s.Log
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	return &desk{reader: r, route: s.Route, stage: s.Name, log: log, journal: journal{db: s.State, route: s.Route, stage: s.Name}}
+}
+
+// open begins the journal with the load as it is, and watches its file.
+func (d *desk) open(ctx context.Context, p load.Profile) error {
+	plan := d.reader.view().state.Plan
+	now := d.reader.clock.Now()
+	if err := d.journal.open(ctx, entry{now, 0, "opened", plan}); err != nil {
+		return err
+	}
+	if p.File != "" {
+		d.watch = watching(p, d)
+	}
+	return nil
+}
+
+func (d *desk) close() {
+	if d.watch != nil {
+		d.watch.stop()
+	}
+}
+
+// maxBody bounds a profile that is sent.
+const maxBody = 1 << 20
+
+// ServeHTTP answers what load.Path promises.
+func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	switch r.Method {
+	case http.MethodGet, http.MethodHead:
+		answer(w, http.StatusOK, d.report())
+	case http.MethodPut:
+		d.exchange(w, r)
+	case http.MethodPatch:
+		d.patch(w, r)
+	default:
+		const allow = "GET, HEAD, PUT, PATCH"
+		w.Header().Set("Allow", allow)
+		answer(w, http.StatusMethodNotAllowed, refusal{Error: "the method must be " + allow + ", got " + r.Method})
+	}
+}
+
+// refusal is the answer to what cannot be done.
+type refusal struct {
+	Error    string         `json:"error"`
+	Problems []read.Problem `json:"problems,omitempty"`
+}
+
+func (d *desk) report() load.Report {
+	v := d.reader.view()
+	report := v.state.Report()
+	report.Route, report.Stage, report.Running = d.route, d.stage, v.running
+	report.Offered, report.Achieved, report.Average = v.offered, float64(v.second), v.average
+	report.Generated, report.Behind = v.total, v.behind
+	return report
+}
+
+// exchange takes another profile.
+func (d *desk) exchange(w http.ResponseWriter, r *http.Request) {
+	body, ok := d.body(w, r)
+	if !ok {
+		return
+	}
+	c := load.Change{}
+	if text := r.URL.Query().Get("ttl"); text != "" {
+		var ttl stage.Duration
+		if err := ttl.UnmarshalText([]byte(text)); err != nil || ttl <= 0 {
+			wrong(w, read.Problem{Key: "ttl", Text: "must be a duration above 0 such as 30s, got " + text})
+			return
+		}
+		c.TTL = ttl.Std()
+	}
+	plan, err := read.Sent(body)
+	var problems read.Problems
+	if errors.As(err, &problems) {
+		wrong(w, problems...)
+		return
+	}
+	c.Plan = plan
+	d.do(w, r, c)
+}
+
+// patch takes a change of the load that runs.
+func (d *desk) patch(w http.ResponseWriter, r *http.Request) {
+	body, ok := d.body(w, r)
+	if !ok {
+		return
+	}
+	var p load.Patch
+	dec := json.NewDecoder(bytes.NewReader(body))
+	dec.DisallowUnknownFields()
+	if err := dec.Decode(&p); err != nil {
+		wrong(w, read.Problem{Text: `must be JSON such as {"scale": 2, "rate": "5k/s", "hold": true, "pause": false, "next": true, "ttl": "30s"}: ` + err.Error()})
+		return
+	}
+	if p.TTL != nil && *p.TTL <= 0 {
+		wrong(w, read.Problem{Key: "ttl", Text: "must be above 0, got " + p.TTL.String()})
+		return
+	}
+	d.do(w, r, p.Change())
+}
+
+func (d *desk) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	if err != nil {
+		answer(w, http.StatusRequestEntityTooLarge, refusal{Error: "the body cannot be read: " + err.Error()})
+		return nil, false
+	}
+	return body, true
+}
+
+func wrong(w http.ResponseWriter, problems ...read.Problem) {
+	answer(w, http.StatusUnprocessableEntity, refusal{"the load stays as it is: what was sent is wrong", problems})
+}
+
+// do makes a change and answers with how the load stands then.
+func (d *desk) do(w http.ResponseWriter, r *http.Request, c load.Change) {
+	var found stage.Problems
+	err := d.change(r.Context(), c, &found)
+	switch {
+	case firstError(&found) != nil:
+		problems := make([]read.Problem, len(found.Found))
+		for i, f := range found.Found {
+			problems[i] = read.Problem{Key: f.Key, Text: f.Text}
+		}
+		wrong(w, problems...)
+	case errors.Is(err, errFinished):
+		answer(w, http.StatusConflict, refusal{Error: err.Error()})
+	case errors.Is(err, load.ErrBusy):
+		w.Header().Set("Retry-After", "1")
+		answer(w, http.StatusServiceUnavailable, refusal{Error: err.Error()})
+	case err != nil:
+		answer(w, http.StatusInternalServerError, refusal{Error: "the load has changed, but " + err.Error()})
+	default:
+		answer(w, http.StatusOK, d.report())
+	}
+}
+
+// change makes a change and writes it down.
+func (d *desk) change(ctx context.Context, c load.Change, found *stage.Problems) error {
+	at, number, err := d.reader.pacer.change(c, d.reader.clock.Now(), found)
+	if err != nil || firstError(found) != nil {
+		return err
+	}
+	// The change counts already: it is written down whatever becomes of the
+	// request.
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	return d.journal.add(ctx, entry{at, number, c.String(), c.Plan})
+}
