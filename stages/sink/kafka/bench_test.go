@@ -36,13 +36,15 @@ func BenchmarkWrite(b *testing.B) {
 	b.Run("bare", func(b *testing.B) {
 		broker := fake(b, kfake.BlackholeProduce())
 		w := openSink(b, clusterAt(b, broker.ListenAddrs()[0]), func(c *Config) { c.Value.Avro, c.Key = schemaFile, "correlation_id" })
-		c := newCall()
-		w.encode(c, event.NewBatch(events(size)))
+		p := w.producers[0]
+		c := newCall(p)
+		w.encode(&[maxModes]*call{c}, event.NewBatch(events(size)))
 		encoded := append([]kgo.Record(nil), c.records...)
 		b.ReportAllocs()
 		for done := 0; done < b.N; done += size {
 			copy(c.records, encoded)
-			if c.produce(b.Context(), w.client.Load()); c.failed > 0 {
+			c.produce(b.Context(), p.client.Load())
+			if <-c.done; c.failed > 0 {
 				b.Fatal(c.errs)
 			}
 		}
@@ -59,11 +61,11 @@ func BenchmarkEncode(b *testing.B) {
 					c.Value.Avro = stage.Path(schemaFile)
 				}
 			})
-			batch, c := event.NewBatch(events(500)), newCall()
+			batch, c := event.NewBatch(events(500)), newCall(w.producers[0])
 			b.ReportAllocs()
 			for done := 0; done < b.N; done += 500 {
 				c.buf, c.records, c.rows = c.buf[:0], c.records[:0], c.rows[:0]
-				w.encode(c, batch)
+				w.encode(&[maxModes]*call{c}, batch)
 			}
 			b.ReportMetric(float64(len(c.buf))/500, "bytes/event")
 		})

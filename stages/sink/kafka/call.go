@@ -4,6 +4,7 @@ import (
 	"context"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
@@ -11,14 +12,22 @@ import (
 	"millrace/stages/resource/kafka"
 )
 
-// call is the memory of one Write, used again by later ones.
+// call is what one Write gives to one producer, and the memory for it, used
+// again by later ones.
 type call struct {
 	buf     []byte // keys, values and headers of all records
 	records []kgo.Record
 	headers []kgo.RecordHeader
 	rows    []int32 // of the records in the batch
+	hints   []int32 // for their partitions, where there is a rule
+
+	began   time.Time
+	attempt context.Context
+	cancel  context.CancelFunc
+	timer   *time.Timer
 
 	promise func(*kgo.Record, error) // c.answered, made once
+	owner   *producer
 	waiting atomic.Int64
 	done    chan struct{}
 
@@ -27,8 +36,8 @@ type call struct {
 	failed int
 }
 
-func newCall() *call {
-	c := &call{done: make(chan struct{}, 1)}
+func newCall(owner *producer) *call {
+	c := &call{owner: owner, done: make(chan struct{}, 1)}
 	c.promise = c.answered
 	return c
 }
@@ -42,13 +51,13 @@ func (c *call) since(start int) []byte {
 	return c.buf[start:len(c.buf):len(c.buf)]
 }
 
-// produce sends all records and waits for all answers.
+// produce gives all records to the client.
 func (c *call) produce(ctx context.Context, client *kgo.Client) {
 	c.waiting.Store(int64(len(c.records)))
-	for i := range c.records {
+	n := len(c.records) // after the last answer a call may be somebody else's
+	for i := range n {
 		client.Produce(ctx, &c.records[i], c.promise)
 	}
-	<-c.done
 }
 
 // answered is called by the client once for each record.
@@ -56,7 +65,12 @@ func (c *call) answered(r *kgo.Record, err error) {
 	if err != nil {
 		c.fail(r, err)
 	}
-	if c.waiting.Add(-1) == 0 {
+	if c.waiting.Add(-1) != 0 {
+		return
+	}
+	if c.owner.mode.forgets {
+		c.owner.forgot(c)
+	} else {
 		c.done <- struct{}{}
 	}
 }
@@ -76,6 +90,15 @@ func (c *call) fail(r *kgo.Record, err error) {
 	}
 }
 
+func (c *call) firstErr() error {
+	for _, err := range c.errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // blamesRecords says whether an answer was about a record rather than about
 // the weather.
 func (c *call) blamesRecords() bool {
@@ -87,15 +110,21 @@ func (c *call) blamesRecords() bool {
 	return false
 }
 
+// reset makes the call ready for another Write.
+func (c *call) reset() {
+	clear(c.records) // they hold contexts
+	clear(c.errs)
+	c.buf, c.records, c.headers, c.rows, c.hints = c.buf[:0], c.records[:0], c.headers[:0], c.rows[:0], c.hints[:0]
+	c.errs, c.failed = c.errs[:0], 0
+	c.attempt, c.cancel, c.timer = nil, nil, nil
+}
+
 // maxKept bounds what an idle call holds on to.
 const maxKept = 8 << 20
 
-// release makes the call ready for another Write.
-func (w *writer) release(c *call) {
-	clear(c.records) // they hold contexts
-	clear(c.errs)
-	c.buf, c.records, c.headers, c.rows, c.errs, c.failed = c.buf[:0], c.records[:0], c.headers[:0], c.rows[:0], c.errs[:0], 0
+func (p *producer) release(c *call) {
+	c.reset()
 	if cap(c.buf) <= maxKept {
-		w.calls.Put(c)
+		p.calls.Put(c)
 	}
 }

@@ -62,7 +62,13 @@ func TestWrongAndUnwiseSettingsAreNamed(t *testing.T) {
 		{"topic: must be 1 to 249", func(c *Config) { c.Topic = "" }},
 		{"partitions: must not be below 0", func(c *Config) { c.Partitions = -1 }},
 		{"cleanup_policy: must be one of", func(c *Config) { c.CleanupPolicy = "forget" }},
-		{"partitioner: must be one of", func(c *Config) { c.Partitioner = "random" }},
+		{"batch_bytes: must be from 16KiB", func(c *Config) { c.BatchBytes = 1000 }},
+		{"partition: must be severity or expression, got both", func(c *Config) { c.Partition = partition(t, "severity"); c.Partition.Expression = text(t, "source") }},
+		{"partition.severity.reserve: needs at least 2", func(c *Config) { c.Partition.Severity, c.Partitions = &Severity{Reserve: true}, 1 }},
+		{"warning partition.expression: a time as", func(c *Config) { c.Partition.Expression = text(t, "string(time.Unix())") }},
+		{"delivery.default.acknowledged: must be at least 100ms", func(c *Config) { c.Delivery.Default.Acknowledged = 1 }},
+		{"delivery.levels.ERROR.acknowledged: cannot be with acks: none", func(c *Config) { c.Acks, c.Delivery = "none", bySeverityOf(t) }},
+		{"warning delivery.default: fire_and_forget counts", func(c *Config) { c.Delivery.Default.forgets = true }},
 		{"compression: must be one of", func(c *Config) { c.Compression = "rar" }},
 		{"acks: must be one of", func(c *Config) { c.Acks = "2" }},
 		{"headers.1: must be one of", func(c *Config) { c.Headers = []string{"event_id", "x"} }},
@@ -125,8 +131,8 @@ func TestEveryChoiceOfAcksCompressionAndPartitionerDelivers(t *testing.T) {
 	for _, compression := range []string{"snappy", "lz4", "zstd", "gzip", "none"} {
 		try(func(c *Config) { c.Compression = compression })
 	}
-	for _, partitioner := range []string{"hash", "round_robin", "sticky"} {
-		try(func(c *Config) { c.Partitioner, c.Key = partitioner, "none" })
+	for _, rule := range []string{"key", "severity", "round_robin", "sticky"} {
+		try(func(c *Config) { c.Partition, c.Key = partition(t, rule), "none" })
 	}
 }
 
@@ -138,10 +144,10 @@ func TestTheCountersCountAnswersNotAttempts(t *testing.T) {
 	if err := w.Write(t.Context(), event.NewBatch(batch)); err != nil {
 		t.Fatal(err)
 	}
-	if sent, failed := testutil.ToFloat64(w.metrics.sent), testutil.ToFloat64(w.metrics.failed); sent != 9 || failed != 1 {
+	if sent, failed := testutil.ToFloat64(w.producers[0].metrics.sentAs[1]), testutil.ToFloat64(w.producers[0].metrics.failedAs[1]); sent != 9 || failed != 1 {
 		t.Errorf("sent %v, failed %v; want 9 and 1", sent, failed)
 	}
-	if n := testutil.CollectAndCount(w.metrics.duration); n != 1 {
+	if n := testutil.CollectAndCount(w.producers[0].metrics.durations[1]); n != 1 {
 		t.Errorf("%d histograms", n)
 	}
 }

@@ -20,7 +20,6 @@ import (
 	"embed"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
 
@@ -38,7 +37,7 @@ var Stage = stage.Stage{
 	Files: files,
 	New: func() any {
 		return &Config{
-			Key: "id", Partitioner: "hash", Compression: "snappy", Acks: "all", Idempotent: true,
+			Key: "id", Compression: "snappy", Acks: "all", Idempotent: true, BatchBytes: maxBatch,
 			DeliveryTimeout: stage.Duration(5 * time.Second), MaxBufferedBytes: 64 << 20,
 		}
 	},
@@ -71,10 +70,11 @@ type Config struct {
 	// organisation, trace_id, span_id, level, the name of an attribute, or none.
 	// Records with the same key keep their order. Default id.
 	Key string `yaml:"key"`
-	// Partitioner chooses the partition: hash (of the key, as Kafka's own
-	// clients do; records without a key are spread), round_robin or sticky (one
-	// partition for a while, then another). Default hash.
-	Partitioner string `yaml:"partitioner"`
+	// Partition chooses the partition: key (by the hash of the key, as Kafka's
+	// own clients do; records without a key are spread), severity, round_robin,
+	// sticky (one partition for a while, then another), {severity: {reserve:
+	// true}} or {expression: …}. Default key.
+	Partition Partition `yaml:"partition"`
 	// Value is how an event is written: json, or avro with the path of a
 	// schema: {avro: schemas/log_event.avsc}. Default json.
 	Value Value `yaml:"value"`
@@ -84,6 +84,11 @@ type Config struct {
 	// Compression is snappy, lz4, zstd, gzip or none. Default snappy.
 	Compression string `yaml:"compression"`
 
+	// Delivery is how sure the sink makes of its events: async (the default: an
+	// event counts when Kafka has answered for it; batches go on meanwhile),
+	// fire_and_forget (nobody waits: at most once), or by level
+	// {levels: {INFO: fire_and_forget, ERROR: {acknowledged: 5s}}}.
+	Delivery Delivery `yaml:"delivery"`
 	// Acks is who must have a record before it counts as delivered: all (the
 	// replicas in sync), leader, or none. Default all.
 	Acks string `yaml:"acks"`
@@ -93,11 +98,14 @@ type Config struct {
 	// Linger is how long a record waits for others of its partition. Default 0:
 	// events come in batches already.
 	Linger stage.Duration `yaml:"linger"`
+	// BatchBytes bounds what is sent of a partition at once, default 1MiB, the
+	// most that brokers take by default. An event that is larger is bad.
+	BatchBytes stage.Size `yaml:"batch_bytes"`
 	// DeliveryTimeout is how long one attempt at a batch may take, default 5s.
 	// After it the events count as failed; a breaker or retry sees that.
 	DeliveryTimeout stage.Duration `yaml:"delivery_timeout"`
 	// MaxBufferedBytes bounds the records that wait for Kafka's answer, default
-	// 64MiB. Writers wait for room.
+	// 64MiB, in equal parts for the modes of delivery. Writers wait for room.
 	MaxBufferedBytes stage.Size `yaml:"max_buffered_bytes"`
 }
 
@@ -114,79 +122,6 @@ func (v *Value) UnmarshalText(text []byte) error {
 	}
 	*v = Value{}
 	return nil
-}
-
-// Validate checks the values, and that the schema can hold an event.
-func (c *Config) Validate(p *stage.Problems) {
-	if !isTopic(c.Topic) {
-		p.Add("topic", "must be 1 to 249 letters, digits, '.', '_' or '-', got %q", c.Topic)
-	}
-	for key, n := range map[string]int64{"partitions": int64(c.Partitions), "replication": int64(c.Replication),
-		"retention": int64(c.Retention), "retention_bytes": int64(c.RetentionBytes)} {
-		if n < 0 || n > 1<<31-1 && !strings.HasPrefix(key, "retention") {
-			p.Add(key, "must not be below 0 (0: the broker's default), got %d", n)
-		}
-	}
-	if c.CleanupPolicy != "" {
-		p.OneOf("cleanup_policy", c.CleanupPolicy, "delete", "compact", "compact,delete")
-	}
-	p.OneOf("partitioner", c.Partitioner, "hash", "round_robin", "sticky")
-	p.OneOf("compression", c.Compression, "snappy", "lz4", "zstd", "gzip", "none")
-	p.OneOf("acks", c.Acks, "all", "leader", "none")
-	for i, h := range c.Headers {
-		p.OneOf(fmt.Sprintf("headers.%d", i), h, headerEventID, headerTraceparent)
-	}
-	if c.Linger < 0 || c.Linger.Std() > time.Minute {
-		p.Add("linger", "must be from 0 to 1m, got %v", c.Linger)
-	}
-	if c.DeliveryTimeout.Std() < 100*time.Millisecond || c.DeliveryTimeout <= c.Linger {
-		p.Add("delivery_timeout", "must be at least 100ms and longer than linger, got %v", c.DeliveryTimeout)
-	}
-	if c.MaxBufferedBytes < 2<<20 {
-		p.Add("max_buffered_bytes", "must be at least 2MiB, room for the largest record, got %v", c.MaxBufferedBytes)
-	}
-	if _, err := c.loadSchema(); err != nil {
-		p.Add("value.avro", "%v", err)
-	}
-	c.validateKey(p)
-	c.validateGuarantee(p)
-}
-
-func (c *Config) validateKey(p *stage.Problems) {
-	if c.Key == "" {
-		p.Add("key", "must be id, correlation_id, source, host, organisation, trace_id, span_id, level, the name of an attribute, or none, got %q", c.Key)
-	}
-	if slices.Contains([]string{"time", "timestamp"}, c.Key) {
-		p.Warn("key", "a time as key puts events that belong together into different partitions and all events of a moment into one; use what they have in common, such as correlation_id, or none")
-	}
-	if !strings.Contains(c.CleanupPolicy, "compact") {
-		return
-	}
-	switch c.Key {
-	case "none":
-		p.Add("key", "must be set when cleanup_policy is %s: Kafka refuses records without a key in such a topic", c.CleanupPolicy)
-	case "id", "span_id":
-		p.Warn("cleanup_policy", "compact keeps the last record of each key, and %s is different in each event: nothing would ever be removed", c.Key)
-	default:
-		p.Warn("cleanup_policy", "compact keeps only the last event of each %s: the others are gone, also for replay", c.Key)
-	}
-}
-
-func (c *Config) validateGuarantee(p *stage.Problems) {
-	if c.Acks == "all" {
-		if !c.Idempotent {
-			p.Warn("idempotent", "false lets the client's own retries write an event twice and out of order")
-		}
-		return
-	}
-	if c.Acks == "none" {
-		p.Warn("acks", "none counts events as delivered that Kafka may never have received: they can be lost without a trace")
-	} else {
-		p.Warn("acks", "leader loses delivered events when the leader dies before its replicas have them")
-	}
-	if c.Idempotent {
-		p.Warn("idempotent", "needs acks: all, and is off with acks: %s; set idempotent: false to say so", c.Acks)
-	}
 }
 
 // loadSchema reads and compiles the schema; a nil codec: the value is JSON.
@@ -240,6 +175,11 @@ func (c *Config) Explain() stage.Explanation {
 	if c.idempotent() {
 		e.Does += "; the client's own retries do not write it twice"
 	}
+	c.explainDelivery(&e)
+	if rule := c.Partition.String(); rule != "" {
+		e.Does += "; " + rule
+	}
+	e.Does += fmt.Sprintf("; %v, records that wait for Kafka up to %v", c.memory(), c.MaxBufferedBytes)
 	return e
 }
 

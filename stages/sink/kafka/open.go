@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"errors"
 	"net"
 	"sync/atomic"
 	"time"
@@ -13,9 +14,12 @@ import (
 	"millrace/stages/resource/kafka"
 )
 
-// maxRecord is the largest batch of records, and so the largest record:
-// Kafka's own default for message.max.bytes.
-const maxRecord = 1<<20 + 12
+// maxBatch is the largest batch of records, and so the largest record: Kafka's
+// own default for message.max.bytes, rounded.
+const maxBatch = 1 << 20
+
+// recordOverhead is about what a batch and a record take beside key and value.
+const recordOverhead = 512
 
 // Open makes the topic, registers the schema, and makes the producer.
 func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Writer, error) {
@@ -27,10 +31,7 @@ func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Writer, erro
 	if err != nil {
 		return nil, stage.Fatal(err)
 	}
-	w := &writer{
-		cluster: cluster, topic: c.kafkaTopic(), timeout: c.DeliveryTimeout.Std(), bound: int64(c.MaxBufferedBytes),
-		key: keyOf(c.Key), headers: newHeaders(c.Headers), opts: c.producerOpts(),
-	}
+	w := c.newWriter(cluster, s)
 	if err := cluster.EnsureTopic(ctx, w.topic); err != nil {
 		return nil, err
 	}
@@ -41,18 +42,36 @@ func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Writer, erro
 		}
 		w.codec, w.frame = schema.codec, avro.Frame(nil, id)
 	}
-	w.opts = append(w.opts, kgo.WithHooks(&w.dials))
-	client, err := cluster.NewClient(w.opts...)
-	if err != nil {
-		return nil, err
+	if err := w.openProducers(c, s); err != nil {
+		return nil, errors.Join(err, w.Close(ctx))
 	}
-	w.client.Store(client)
-	if w.metrics, err = newMetrics(s.Metrics, w); err != nil {
-		client.Close()
-		return nil, err
-	}
-	w.calls.New = func() any { return newCall() }
 	return w, nil
+}
+
+func (c *Config) newWriter(cluster *kafka.Cluster, s stage.Settings) *writer {
+	return &writer{
+		cluster: cluster, topic: c.kafkaTopic(), bound: int64(c.MaxBufferedBytes), key: keyOf(c.Key), headers: newHeaders(c.Headers),
+		rule: c.Partition.rule(), largest: int(c.BatchBytes) - recordOverhead, noAcks: c.Acks == "none", memory: c.memory(),
+		clock: s.Clock, nag: nag{log: s.Log, clock: s.Clock}, fill: fill{clock: s.Clock},
+	}
+}
+
+// openProducers makes one for each mode of delivery; they share the buffer.
+func (w *writer) openProducers(c *Config, s stage.Settings) error {
+	modes := c.Delivery.modes()
+	w.byLevel = c.Delivery.byLevel(modes)
+	for _, mode := range modes {
+		p, err := w.newProducer(c, mode, int(c.MaxBufferedBytes)/len(modes), s)
+		if err != nil {
+			return err
+		}
+		w.producers = append(w.producers, p)
+	}
+	return s.Metrics.Register(newGauges(w))
+}
+
+func (c *Config) memory() memory {
+	return memory{batchBytes: int64(c.BatchBytes), producers: int64(len(c.Delivery.modes())), configured: c.Partitions}
 }
 
 func (c *Config) kafkaTopic() kafka.Topic {
@@ -62,29 +81,36 @@ func (c *Config) kafkaTopic() kafka.Topic {
 	}
 }
 
-func (c *Config) producerOpts() []kgo.Opt {
+func (c *Config) producerOpts(mode Mode, timeout time.Duration, share int) []kgo.Opt {
 	// A broker that is frozen accepts connections and never says a word. The
 	// client looks at no context while it waits for the first word, so this
 	// bounds how far beyond the delivery timeout a Write can be held.
-	silence := min(max(c.DeliveryTimeout.Std()/2, time.Second), 10*time.Second)
+	silence := min(max(timeout/2, time.Second), 10*time.Second)
 	opts := []kgo.Opt{
 		kgo.RequestTimeoutOverhead(silence),
-		kgo.ProduceRequestTimeout(min(max(c.DeliveryTimeout.Std(), time.Second), 10*time.Second)),
+		kgo.ProduceRequestTimeout(min(max(timeout, time.Second), 10*time.Second)),
 		kgo.DefaultProduceTopic(c.Topic),
-		kgo.ProducerLinger(c.Linger.Std()), // the client's own default is 10ms
-		kgo.ProducerBatchMaxBytes(maxRecord),
-		kgo.MaxBufferedBytes(int(c.MaxBufferedBytes)),
+		kgo.ProducerBatchMaxBytes(int32(c.BatchBytes)),
+		kgo.MaxBufferedBytes(share),
 		kgo.MaxBufferedRecords(1 << 30), // bytes are the bound
 		kgo.ProducerBatchCompression(codecOf(c.Compression)),
-		kgo.RecordPartitioner(partitionerOf(c.Partitioner)),
-		kgo.RequiredAcks(acksOf(c.Acks)),
+		kgo.RecordPartitioner(c.Partition.partitioner()),
 	}
-	if c.idempotent() {
+	if mode.Acknowledged > 0 {
+		opts = append(opts, kgo.ProducerLinger(0))
+	} else {
+		opts = append(opts, kgo.ProducerLinger(c.Linger.Std())) // the client's own default is 10ms
+	}
+	switch {
+	case mode.forgets:
+		return append(opts, kgo.RequiredAcks(kgo.NoAck()), kgo.DisableIdempotentWrite())
+	case c.idempotent():
 		// Without it, records in flight to a broker that went silent could not
 		// be given up before it answers, and Write would not end.
-		return append(opts, kgo.AllowIdempotentProduceCancellation())
+		return append(opts, kgo.RequiredAcks(kgo.AllISRAcks()), kgo.AllowIdempotentProduceCancellation())
+	default:
+		return append(opts, kgo.RequiredAcks(acksOf(c.Acks)), kgo.DisableIdempotentWrite())
 	}
-	return append(opts, kgo.DisableIdempotentWrite())
 }
 
 func codecOf(name string) kgo.CompressionCodec {
@@ -110,19 +136,6 @@ func acksOf(name string) kgo.Acks {
 		return kgo.NoAck()
 	default:
 		return kgo.AllISRAcks()
-	}
-}
-
-// partitionerOf: hash is murmur2 as in Kafka's Java client, so that other
-// producers of the topic put the same key into the same partition.
-func partitionerOf(name string) kgo.Partitioner {
-	switch name {
-	case "round_robin":
-		return kgo.RoundRobinPartitioner()
-	case "sticky":
-		return kgo.StickyPartitioner()
-	default:
-		return kgo.UniformBytesPartitioner(64<<10, false, true, nil)
 	}
 }
 

@@ -4,11 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/engine/event"
@@ -22,77 +20,108 @@ import (
 type writer struct {
 	cluster *kafka.Cluster
 	topic   kafka.Topic
-	opts    []kgo.Opt
 	codec   *avro.Codec // nil: JSON
 	frame   []byte      // before each Avro body
 	key     keyFunc
 	headers headers
-	timeout time.Duration
-	bound   int64
-	metrics *metrics
-	dials   dials
-	calls   sync.Pool
+	rule    partitionRule // nil: the key is enough
+	bound   int64         // of all buffers together
+	largest int           // bytes of key and value of a record that nobody waits for
+	noAcks  bool
+	memory  memory
+	clock   stage.Clock
+	nag     nag
+	fill    fill
+	spread  spread
 
-	// client is replaced when it cannot go on; using is held for reading by
-	// each Write and for writing by the replacement.
-	client atomic.Pointer[kgo.Client]
-	using  sync.RWMutex
-	broken atomic.Bool
+	producers []*producer // one for each mode, those with a deadline first
+	byLevel   [256]uint8  // index in producers
+
+	unacknowledged atomic.Int64 // written to a connection, and nobody knows more
+	lost           atomic.Int64 // of those that nobody waits for, given up
 }
 
+// maxModes bounds the producers: one for each level, and the default.
+const maxModes = 8
+
 // Write produces the batch's open events and waits until Kafka has answered
-// for all of them, or until the delivery timeout or the context ends and the
-// client has given up the rest.
+// for all that are awaited, or until the delivery timeout or the context ends
+// and the clients have given up the rest.
 func (w *writer) Write(ctx context.Context, b *event.Batch) error {
-	if w.broken.Load() {
-		if err := w.mend(ctx); err != nil {
-			return err
+	for _, p := range w.producers {
+		if p.broken.Load() {
+			if err := p.mend(ctx); err != nil {
+				return err
+			}
 		}
 	}
-	w.using.RLock()
-	defer w.using.RUnlock()
-	c := w.calls.Get().(*call)
-	defer w.release(c)
-	w.encode(c, b)
-	if len(c.records) == 0 {
-		return nil
+	w.use()
+	defer w.unuse()
+	var calls [maxModes]*call
+	for i, p := range w.producers {
+		calls[i] = p.calls.Get().(*call)
 	}
-	attempt, cancel := context.WithCancel(ctx)
-	defer cancel()
-	timer := time.AfterFunc(w.timeout, cancel)
-	defer timer.Stop()
-
-	start := time.Now()
-	c.produce(attempt, w.client.Load())
-	if c.failed > 1 && c.blamesRecords() {
-		w.oneByOne(attempt, c)
+	w.encode(&calls, b)
+	for i, p := range w.producers {
+		switch c := calls[i]; {
+		case len(c.records) == 0:
+			p.release(c)
+			calls[i] = nil
+		case p.mode.forgets:
+			p.hand(ctx, c, b)
+			calls[i] = nil
+		default:
+			p.start(ctx, c)
+		}
 	}
-	w.metrics.duration.Observe(time.Since(start).Seconds())
-	w.metrics.sent.Add(float64(len(c.records) - c.failed))
-	if c.failed > 0 {
-		w.metrics.failed.Add(float64(c.failed))
-		w.report(ctx, c, b)
+	for i, p := range w.producers {
+		if calls[i] != nil {
+			p.finish(ctx, calls[i], b)
+		}
 	}
 	return nil
 }
 
-// encode makes a record of each open event; one that cannot be encoded is
-// refused.
-func (w *writer) encode(c *call, b *event.Batch) {
+func (w *writer) use() {
+	for _, p := range w.producers {
+		p.using.RLock()
+	}
+}
+
+func (w *writer) unuse() {
+	for _, p := range w.producers {
+		p.using.RUnlock()
+	}
+}
+
+// encode makes a record of each open event, for the producer of its level; one
+// that cannot be encoded is refused.
+func (w *writer) encode(calls *[maxModes]*call, b *event.Batch) {
 	for row, e := range b.Open() {
+		c := calls[w.byLevel[e.Level]]
+		first, start := len(c.buf), len(c.buf)
 		r := kgo.Record{Timestamp: timestamp(e)}
 		if w.key != nil {
-			start := len(c.buf)
 			c.buf = w.key(c.buf, e)
 			r.Key = c.since(start)
+			start = len(c.buf)
 		}
-		start := len(c.buf)
-		if err := w.value(c, e); err != nil {
-			c.buf = c.buf[:start]
+		err := w.value(c, e)
+		if err == nil && w.rule != nil {
+			r.Partition, err = w.rule(e)
+		}
+		if err == nil && c.owner.mode.forgets && len(c.buf)-first > w.largest {
+			err = fmt.Errorf("kafka topic %s: the record has %d bytes, more than the %d of a batch", w.topic.Name, len(c.buf)-first, w.largest)
+		}
+		if err != nil {
+			c.buf = c.buf[:first]
 			b.Refuse(row, stage.Bad(err))
 			continue
 		}
 		r.Value = c.since(start)
+		if w.rule != nil {
+			c.hints = append(c.hints, r.Partition)
+		}
 		if w.headers != (headers{}) {
 			w.headers.add(c, &r, e)
 		}
@@ -119,104 +148,17 @@ func timestamp(e *event.Event) time.Time {
 	return e.Time
 }
 
-// oneByOne sends the records that were refused again, each in a request of its
-// own: Kafka refuses a batch of records as a whole, and only the bad one may
-// be blamed.
-func (w *writer) oneByOne(ctx context.Context, c *call) {
-	client := w.client.Load()
-	for i := range c.records {
-		if c.errs[i] == nil || stage.ClassOf(kafka.Classify(c.errs[i])) != stage.BadEvent {
-			continue
-		}
-		r := c.records[i]
-		r.Context, r.ProducerEpoch, r.ProducerID, r.Attrs = nil, 0, 0, kgo.RecordAttrs{}
-		if c.errs[i] = client.ProduceSync(ctx, &r).FirstErr(); c.errs[i] == nil {
-			c.failed--
-		}
-	}
-}
-
-// report marks what failed on the batch.
-func (w *writer) report(ctx context.Context, c *call, b *event.Batch) {
-	var timedOut error
-	for i, err := range c.errs {
-		if err == nil {
-			continue
-		}
-		if isCanceled(err) {
-			if timedOut == nil {
-				timedOut = w.whyCanceled(ctx)
-			}
-			b.Fail(int(c.rows[i]), timedOut)
-			continue
-		}
-		w.look(err)
-		err = kafka.Classify(fmt.Errorf("kafka topic %s: %w", w.topic.Name, err))
-		if stage.ClassOf(err) == stage.BadEvent {
-			b.Refuse(int(c.rows[i]), err)
-		} else {
-			b.Fail(int(c.rows[i]), err)
-		}
-	}
-}
-
-func isCanceled(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
-}
-
-// whyCanceled tells the end of the route from the end of the attempt.
-func (w *writer) whyCanceled(ctx context.Context) error {
-	if err := ctx.Err(); err != nil {
-		return err
-	}
-	if last := w.dials.last.Load(); last != nil {
-		return fmt.Errorf("kafka topic %s: no answer within delivery_timeout %v (last: %w)", w.topic.Name, w.timeout, *last)
-	}
-	return fmt.Errorf("kafka topic %s: no answer within delivery_timeout %v", w.topic.Name, w.timeout)
-}
-
-// fatalToProducer are errors that the client reports when it cannot tell any
-// more what Kafka has, or when the topic is not the one it knew.
-var fatalToProducer = []error{
-	kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerIDMapping, kerr.InvalidProducerEpoch,
-	kerr.ProducerFenced, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kgo.ErrClientClosed,
-}
-
-// look remembers that the client has to be replaced.
-func (w *writer) look(err error) {
-	for _, fatal := range fatalToProducer {
-		if errors.Is(err, fatal) {
-			w.broken.Store(true)
-			return
-		}
-	}
-}
-
-// mend makes the topic again, if it is gone, and a new client.
-func (w *writer) mend(ctx context.Context) error {
-	w.using.Lock()
-	defer w.using.Unlock()
-	if !w.broken.Load() {
-		return nil // another Write did
-	}
-	if err := w.cluster.EnsureTopic(ctx, w.topic); err != nil {
-		return err
-	}
-	client, err := w.cluster.NewClient(w.opts...)
-	if err != nil {
-		return err
-	}
-	w.client.Swap(client).Close()
-	w.broken.Store(false)
-	return nil
-}
-
 // Probe makes a round trip to the cluster.
 func (w *writer) Probe(ctx context.Context) error { return w.cluster.Probe(ctx) }
 
-// Close closes the producer. All Writes have returned, so nothing is waiting
-// in it.
-func (w *writer) Close(context.Context) error {
-	w.client.Load().Close()
-	return nil
+// Close sends what nobody waits for and closes the producers. All Writes have
+// returned, so nothing else is waiting in them.
+func (w *writer) Close(ctx context.Context) error {
+	var errs []error
+	for _, p := range w.producers {
+		if err := p.close(ctx); err != nil {
+			errs = append(errs, fmt.Errorf("kafka topic %s: events that are sent %v were still in the buffer: %w", w.topic.Name, p.mode, err))
+		}
+	}
+	return errors.Join(errs...)
 }
