@@ -149,5 +149,8 @@ func (d *dials) OnBrokerConnect(_ kgo.BrokerMetadata, _ time.Duration, _ net.Con
 		d.last.Store(nil)
 		return
 	}
+	if errors.Is(err, context.Canceled) {
+		return // the client gave up waiting for it, which is no reason; nor was the route told to stop
+	}
 	d.last.Store(&err)
 }
