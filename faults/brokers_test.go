@@ -16,7 +16,10 @@ import (
 // Three brokers, each record on all of them, two of which must have it: one
 // dies, and the traffic of its partitions moves to the others.
 func TestOneOfThreeBrokersDown(t *testing.T) {
-	l := newLab(t, newSiteOf(t, 3), 13, 1)
+	s, err := newSite("three", 3)
+	must(t, err)
+	t.Cleanup(s.close)
+	l := newLab(t, s, 13, 1)
 	l.sets = []string{"routes.ingest.sink.kafka.replication=3"}
 	l.start()
 	l.feeder.start(500)

@@ -22,7 +22,7 @@ import (
 // feeder sends events to a topic: issued to the ledger first, owed once Kafka
 // has acknowledged them.
 type feeder struct {
-	t      *testing.T
+	t      testing.TB
 	client *kgo.Client
 	topic  string
 	ledger *ledger.Ledger
@@ -38,7 +38,7 @@ type feeder struct {
 // keys is how many sequences of events there are whose order is to be kept.
 const keys = 24
 
-func newFeeder(t *testing.T, brokers, topic string, l *ledger.Ledger, seed uint64) *feeder {
+func newFeeder(t testing.TB, brokers, topic string, l *ledger.Ledger, seed uint64) *feeder {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers), kgo.DisableClientMetrics(), kgo.DefaultProduceTopic(topic),
 		kgo.ProducerLinger(5*time.Millisecond), kgo.MetadataMinAge(100*time.Millisecond), kgo.MaxBufferedRecords(200_000))

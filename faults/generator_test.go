@@ -16,7 +16,7 @@ import (
 // were limited is exact: what it made, less what is in the topic.
 func Test100ParallelStartsOfTheGenerator(t *testing.T) {
 	const starts, made = 100, 20_000
-	l := newLab(t, newSite(t), 9, 1)
+	l := newLab(t, theSite(t), 9, 1)
 	l.file = "generator.yaml"
 	l.start()
 	p := l.engines[0].now()

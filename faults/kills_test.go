@@ -15,7 +15,7 @@ import (
 // into the spool, and while the spool is being emptied.
 func TestKill9AtAnyMoment(t *testing.T) {
 	const kills = 10
-	l := newLab(t, newSite(t), 6, 1)
+	l := newLab(t, theSite(t), 6, 1)
 	random := rand.New(rand.NewPCG(6, 0))
 	e := l.engines[0]
 	l.feeder.start(1000)
@@ -47,7 +47,7 @@ func TestKill9AtAnyMoment(t *testing.T) {
 // another reads on, and what it had in its spool comes when it is started again.
 func TestTwoEnginesShareAGroupAndALimitAndOneDies(t *testing.T) {
 	const limit = 1000
-	l := newLab(t, newSite(t), 7, 2)
+	l := newLab(t, theSite(t), 7, 2)
 	l.sets = []string{"routes.ingest.middleware.limiter.rate=1k/s"}
 	l.start()
 	l.feeder.start(2 * limit)

@@ -24,7 +24,7 @@ import (
 // lab is one run: topics, a database and engines of its own, and its ledger.
 type lab struct {
 	*feeder
-	t      *testing.T
+	t      testing.TB
 	site   *site
 	run    string
 	file   string
@@ -39,7 +39,7 @@ type lab struct {
 var notInNames = regexp.MustCompile(`[^a-z0-9]+`)
 
 // newLab prepares a run at a site. Its engines are started by their start.
-func newLab(t *testing.T, s *site, seed uint64, engines int) *lab {
+func newLab(t testing.TB, s *site, seed uint64, engines int) *lab {
 	t.Helper()
 	run := "run_" + notInNames.ReplaceAllString(strings.ToLower(strings.TrimPrefix(t.Name(), "Test")), "_")
 	l := &lab{t: t, site: s, run: run, file: "pipeline.yaml", ledger: ledger.New(), began: time.Now()}

@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("millrace/faults/internal/servers.keepThread"), goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(run{m}, goleak.IgnoreAnyFunction("millrace/faults/internal/servers.keepThread"), goleak.Cleanup(func(code int) {
 		if code == 0 {
 			_ = os.RemoveAll(home)
 		} else {
@@ -55,17 +55,27 @@ func prepare() (err error) {
 	return err
 }
 
+// run runs the tests and ends the services they shared.
+type run struct{ *testing.M }
+
+func (r run) Run() int {
+	code := r.M.Run()
+	if shared != nil {
+		shared.close()
+	}
+	return code
+}
+
 // jars is where `make services-up` puts Kafka.
-func jars(t *testing.T) string {
-	t.Helper()
+func jars() (string, error) {
 	dir, err := filepath.Abs("../.services/kafka-lib")
 	if err == nil {
 		_, err = os.Stat(filepath.Join(dir, ".complete"))
 	}
 	if err != nil {
-		t.Fatalf("Kafka is not installed (%v); `make test-faults` installs it", err)
+		return "", fmt.Errorf("kafka is not installed; `make test-faults` installs it: %w", err)
 	}
-	return dir
+	return dir, nil
 }
 
 // pause lets faults and load go on for a while.
@@ -75,3 +85,25 @@ func pause(d time.Duration) { <-time.After(d) }
 func report(format string, args ...any) {
 	fmt.Printf("%s "+format+"\n", append([]any{time.Now().Format(time.TimeOnly)}, args...)...)
 }
+
+// loud is a test whose failures are printed when they happen: those of a subtest
+// would come only at the end of all.
+type loud struct{ *testing.T }
+
+func (t loud) Error(args ...any) { t.Helper(); t.say(fmt.Sprint(args...)); t.T.Error(args...) }
+
+func (t loud) Errorf(format string, args ...any) {
+	t.Helper()
+	t.say(fmt.Sprintf(format, args...))
+	t.T.Errorf(format, args...)
+}
+
+func (t loud) Fatal(args ...any) { t.Helper(); t.say(fmt.Sprint(args...)); t.T.Fatal(args...) }
+
+func (t loud) Fatalf(format string, args ...any) {
+	t.Helper()
+	t.say(fmt.Sprintf(format, args...))
+	t.T.Fatalf(format, args...)
+}
+
+func (t loud) say(what string) { report("   %s: %s", t.Name(), what) }

@@ -28,7 +28,7 @@ func within(t *testing.T, what string, took, promised time.Duration) {
 }
 
 func TestPostgresStoppedAndStarted(t *testing.T) {
-	l := newLab(t, newSite(t), 1, 1)
+	l := newLab(t, theSite(t), 1, 1)
 	l.start()
 	l.feeder.start(500)
 	l.flows(500)
@@ -46,7 +46,7 @@ func TestPostgresStoppedAndStarted(t *testing.T) {
 }
 
 func TestKafkaStoppedAndStarted(t *testing.T) {
-	l := newLab(t, newSite(t), 2, 1)
+	l := newLab(t, theSite(t), 2, 1)
 	l.start()
 	l.feeder.start(500)
 	l.flows(500)
@@ -72,7 +72,7 @@ func TestKafkaStoppedAndStarted(t *testing.T) {
 // 5 s, no call until about 65 s, then trials, then closed.
 func TestBrokerKilled(t *testing.T) {
 	const openFor = 60 * time.Second
-	l := newLab(t, newSite(t), 3, 1)
+	l := newLab(t, theSite(t), 3, 1)
 	l.sets = []string{"routes.ingest.middleware.breaker.open_for=60s"}
 	l.start()
 	l.feeder.start(500)
@@ -103,7 +103,7 @@ func TestBrokerKilled(t *testing.T) {
 
 func TestRedisStopped(t *testing.T) {
 	const limit = 1000
-	l := newLab(t, newSite(t), 4, 1)
+	l := newLab(t, theSite(t), 4, 1)
 	l.sets = []string{"routes.ingest.middleware.limiter.rate=" + strconv.Itoa(limit) + "/s"}
 	l.start()
 	l.feeder.start(2 * limit)
@@ -128,7 +128,7 @@ func TestRedisStopped(t *testing.T) {
 // A partition that lasts: the spool takes 64 MiB, then the source waits, and
 // when the network is back the route recovers by itself.
 func TestNetworkPartition(t *testing.T) {
-	l := newLab(t, newSite(t), 5, 1)
+	l := newLab(t, theSite(t), 5, 1)
 	l.sets = []string{"routes.ingest.middleware.limiter.rate=100k/s"}
 	l.start()
 	l.feeder.size = 2000

@@ -14,7 +14,7 @@ import (
 )
 
 func TestPoisonRecordFirstInAPartition(t *testing.T) {
-	l := newLab(t, newSite(t), 8, 1)
+	l := newLab(t, theSite(t), 8, 1)
 	var bad []string
 	for partition := range int32(3) {
 		for _, text := range []string{"neither JSON nor Avro", `{"message": `, `{"level": 7}`} {

@@ -23,12 +23,12 @@ const fullSet = 4
 // that SEED names.
 func TestSeeds(t *testing.T) {
 	seeds := chosen(t)
-	s := newSite(t)
+	s := theSite(t)
 	seen := map[state]int{}
 	for _, seed := range seeds {
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
-			defer s.restore(t)
-			r := &seedRun{t: t, seed: seed, seen: map[state]bool{}}
+			defer s.restore(loud{t})
+			r := &seedRun{t: loud{t}, seed: seed, seen: map[state]bool{}}
 			r.run(s)
 			for st := range r.seen {
 				seen[st]++
@@ -74,7 +74,7 @@ func chosen(t *testing.T) []uint64 {
 // seedRun is the run of one seed.
 type seedRun struct {
 	*lab
-	t        *testing.T
+	t        testing.TB
 	seed     uint64
 	random   *rand.Rand
 	schedule *schedule

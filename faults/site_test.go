@@ -3,9 +3,12 @@
 package faults
 
 import (
+	"errors"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"millrace/faults/internal/proxy"
 	"millrace/faults/internal/servers"
@@ -24,77 +27,113 @@ type site struct {
 	kafkaIn, kafkaOut               *servers.Kafka
 	pg                              *servers.Postgres
 	source, target, postgres, redis *service
-	targets                         []*service // all brokers of the target; the first is target, the last kafkaOut
+	kafkas                          []*service // source, and all brokers of the target
+	targets                         []*service // the latter; the first is target, the last kafkaOut
 }
 
-// newSite starts the services, which end with the test.
-func newSite(t *testing.T) *site {
+// shared is the site of all tests that need no other.
+var shared *site
+
+// theSite is the shared site, with everything up.
+func theSite(t testing.TB) *site {
 	t.Helper()
-	return newSiteOf(t, 1)
+	if shared == nil {
+		began := time.Now()
+		s, err := newSite("site", 1)
+		must(t, err)
+		shared = s
+		report("two Kafkas, PostgreSQL and Redis are up after %.0f s", time.Since(began).Seconds())
+	}
+	shared.restore(t)
+	return shared
 }
 
-// newSiteOf has a target of so many brokers.
-func newSiteOf(t *testing.T, brokers int) *site {
-	t.Helper()
-	s := &site{dir: filepath.Join(home, t.Name())}
-	lib := jars(t)
+// newSite starts the services, with a target of so many brokers.
+func newSite(name string, brokers int) (*site, error) {
+	s := &site{dir: filepath.Join(home, name)}
+	err := s.prepare(brokers)
+	if err == nil {
+		err = s.start()
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// prepare makes the services and the proxies before them.
+func (s *site) prepare(brokers int) error {
+	lib, err := jars()
+	if err != nil {
+		return err
+	}
 	in, err := servers.NewKafkas(1, "source", s.dir, lib)
-	must(t, err)
+	if err != nil {
+		return err
+	}
 	out, err := servers.NewKafkas(brokers, "target", s.dir, lib)
-	must(t, err)
+	if err != nil {
+		return err
+	}
 	s.kafkaIn, s.kafkaOut = in[0], out[brokers-1]
-	s.pg, err = servers.NewPostgres(s.dir)
-	must(t, err)
+	if s.pg, err = servers.NewPostgres(s.dir); err != nil {
+		return err
+	}
 	redis, err := servers.NewRedis(s.dir)
-	must(t, err)
-
-	s.source = behind(t, &s.kafkaIn.Server, s.kafkaIn.Target())
-	for _, k := range out {
-		x := behind(t, &k.Server, k.Target())
-		k.Advertise(x.Addr())
-		s.targets = append(s.targets, x)
+	if err != nil {
+		return err
 	}
-	s.target = s.targets[0]
-	s.postgres = behind(t, &s.pg.Server, s.pg.Target())
-	s.redis = behind(t, &redis.Server, redis.Target())
-	s.kafkaIn.Advertise(s.source.Addr())
-	var all []*servers.Server
-	for _, x := range s.all() {
-		all = append(all, x.Server)
-	}
-	startAll(t, all...)
-	return s
-}
-
-// behind puts a proxy before a service.
-func behind(t *testing.T, server *servers.Server, target string) *service {
-	t.Helper()
-	p, err := proxy.Listen(target)
-	must(t, err)
-	t.Cleanup(p.Close)
-	return &service{server, p}
-}
-
-// startAll starts services at the same time; they end with the test.
-func startAll(t *testing.T, all ...*servers.Server) {
-	t.Helper()
-	failed := make(chan error)
-	for _, s := range all {
-		t.Cleanup(func() { _ = s.Kill() })
-		go func() { failed <- s.Start() }()
-	}
-	for range all {
-		if err := <-failed; err != nil {
-			t.Error(err)
+	s.postgres, err = behind(&s.pg.Server, s.pg.Target(), err)
+	s.redis, err = behind(&redis.Server, redis.Target(), err)
+	for _, k := range append(in, out...) {
+		var x *service
+		if x, err = behind(&k.Server, k.Target(), err); err == nil {
+			k.Advertise(x.Addr())
+			s.kafkas = append(s.kafkas, x)
 		}
 	}
-	if t.Failed() {
-		t.FailNow()
+	if err == nil {
+		s.source, s.target, s.targets = s.kafkas[0], s.kafkas[1], s.kafkas[1:]
+	}
+	return err
+}
+
+// behind puts a proxy before a service, unless something has failed before.
+func behind(server *servers.Server, target string, err error) (*service, error) {
+	if err != nil {
+		return nil, err
+	}
+	p, err := proxy.Listen(target)
+	if err != nil {
+		return nil, err
+	}
+	return &service{server, p}, nil
+}
+
+// start starts all services at the same time.
+func (s *site) start() error {
+	var all sync.WaitGroup
+	failed := make([]error, len(s.all()))
+	for i, x := range s.all() {
+		all.Go(func() { failed[i] = x.Start() })
+	}
+	all.Wait()
+	return errors.Join(failed...)
+}
+
+// close ends the services.
+func (s *site) close() {
+	for _, x := range s.all() {
+		if x != nil {
+			_ = x.Kill() // what has ended already is fine
+			x.Close()
+		}
 	}
 }
 
 // restore brings everything back.
-func (s *site) restore(t *testing.T) {
+func (s *site) restore(t testing.TB) {
 	t.Helper()
 	for _, x := range s.all() {
 		x.Resume()
@@ -104,7 +143,7 @@ func (s *site) restore(t *testing.T) {
 }
 
 func (s *site) all() []*service {
-	return append([]*service{s.source, s.postgres, s.redis}, s.targets...)
+	return append([]*service{s.postgres, s.redis}, s.kafkas...)
 }
 
 // brokers are the addresses of the target, behind the proxies.
@@ -116,7 +155,7 @@ func (s *site) brokers() string {
 	return strings.Join(all, ",")
 }
 
-func must(t *testing.T, err error) {
+func must(t testing.TB, err error) {
 	t.Helper()
 	if err != nil {
 		t.Fatal(err)
