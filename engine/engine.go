@@ -28,7 +28,8 @@ type Engine struct {
 	started  time.Time
 	drain    context.Context // ends when what is left has to be given back
 	abort    context.CancelFunc
-	hurried  atomic.Bool // Abort was called
+	hurried  atomic.Bool   // Abort was called
+	enough   chan struct{} // has something when nobody wants more of what a route brings
 
 	mu        sync.Mutex
 	resources []opened
@@ -41,7 +42,7 @@ func New(ctx context.Context, p *config.Pipeline, log *slog.Logger) (*Engine, er
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{pipeline: p, log: log, around: newSurroundings(p.Name, log, dir), started: time.Now()}
+	e := &Engine{pipeline: p, log: log, around: newSurroundings(p.Name, log, dir), started: time.Now(), enough: make(chan struct{}, 1)}
 	e.resources, err = e.around.openResources(ctx, p)
 	if err != nil {
 		return nil, errors.Join(err, dir.Close())
@@ -69,6 +70,7 @@ func (e *Engine) makeRoutes(drain context.Context) {
 	for i := range e.pipeline.Routes {
 		cfg := &e.pipeline.Routes[i]
 		r := newRoute(drain, cfg, wiring{around: e.around, route: cfg, feeds: feeds, stats: stats.of(cfg.Name)}, e.log)
+		r.enough = e.enough
 		e.routes = append(e.routes, r)
 		byName[cfg.Name] = r
 	}
@@ -91,11 +93,14 @@ func (e *Engine) Mounts() *Mounts { return e.around.mounts }
 // Run runs the pipeline until every route has come to its end or is parked, or
 // until ctx ends: then it drains for as long as the pipeline's drain_timeout. A
 // parked route keeps the others running, but when none is left there is nothing
-// to wait for: whoever restarts the process tries again. Run closes everything.
+// to wait for: whoever restarts the process tries again. When the reader of the
+// standard output has gone, Run drains as well. It closes everything.
 // The error tells what did not go as it should; see NotDrainedError and
 // ParkedError. Call it once.
 func (e *Engine) Run(ctx context.Context) error {
 	var running sync.WaitGroup
+	ctx, end := context.WithCancel(ctx)
+	defer end()
 	for _, r := range e.routes {
 		running.Go(r.run)
 		running.Go(func() { e.follow(ctx, r) })
@@ -108,6 +113,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	select {
 	case <-ended: // finished, or all that are left are parked
 	case <-ctx.Done():
+		e.stop(ended)
+	case <-e.enough:
+		end()
 		e.stop(ended)
 	}
 	select {
@@ -271,7 +279,7 @@ func (e *Engine) verdict() error {
 			errs = append(errs, &ParkedError{s.Name, s.Reason})
 		case r.neverRan != nil:
 			errs = append(errs, &NotStartedError{s.Name, r.neverRan})
-		case r.wasCut:
+		case r.wasCut && !r.unwanted():
 			cut.Routes = append(cut.Routes, s.Name)
 			cut.Events += s.Page.Outcomes[event.Returned]
 			cut.Behind += r.waiting

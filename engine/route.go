@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -40,7 +41,8 @@ type route struct {
 	wiring wiring
 	spool  *spooling // nil: none
 
-	upstream []*route // those whose end it waits for before it ends
+	enough   chan<- struct{} // told when nobody wants more of what it brings
+	upstream []*route        // those whose end it waits for before it ends
 
 	opening  context.Context // ends when it need not be opened any more
 	giveUp   context.CancelFunc
@@ -58,6 +60,7 @@ type route struct {
 	instance []opened
 	wasCut   bool  // time ran out before everything was settled
 	waiting  int64 // at the source then
+	left     bool  // nobody wants more of what it brings
 	neverRan error // it was stopped while it waited for this to open
 }
 
@@ -150,43 +153,6 @@ func (r *route) open() (source stage.Reader, handler message.HandlerFunc, err er
 		r.show(r.wiring.open)
 	}
 	return source, handler, err
-}
-
-// persist opens what it is told to, again and again while that fails for
-// weather. What an attempt has opened in w before it failed is closed again.
-func (r *route) persist(w *wiring, tell func(error), open func() error) error {
-	var last error // what it was waiting for
-	for attempt := 0; ; attempt++ {
-		err := safely(open)
-		if err == nil {
-			return nil
-		}
-		if last != nil && r.opening.Err() != nil {
-			err = last // rather than that the attempt was interrupted
-		}
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(r.drain), closeTimeout)
-		err = errors.Join(err, closeAll(ctx, w.open))
-		cancel()
-		w.open = nil
-		if r.opening.Err() != nil || stage.ClassOf(err) == stage.Unfixable || stage.ClassOf(err) == stage.BadEvent {
-			return err
-		}
-		tell(err)
-		last = err
-		if stage.SystemClock.Sleep(r.opening, max(batching.Pause(attempt), stage.RetryAfter(err))) != nil {
-			return err
-		}
-	}
-}
-
-// safely makes an error of a panic.
-func safely(open func() error) (err error) {
-	defer func() {
-		if p := recover(); p != nil {
-			err = stage.Fatal(fmt.Errorf("a stage panicked while it was opened: %v", p))
-		}
-	}()
-	return open()
 }
 
 // show lets the stages be probed, and asked for their status.
@@ -316,9 +282,39 @@ func (r *route) started() *batching.Subscriber {
 	return r.sub
 }
 
+// leave ends the route when err says that the reader of a pipe has gone, such as
+// `head -1`: nothing is wrong then, nobody wants more. It is the end of the run.
+func (r *route) leave(err error) bool {
+	if !errors.Is(err, syscall.EPIPE) {
+		return false
+	}
+	r.mu.Lock()
+	first := !r.left
+	r.left = true
+	r.mu.Unlock()
+	if first {
+		r.log.Info("stopping: nobody reads the output any more")
+	}
+	select {
+	case r.enough <- struct{}{}:
+	default: // somebody has told already
+	}
+	r.cutOff()
+	return true
+}
+
+func (r *route) unwanted() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.left
+}
+
 // park takes the route out of service until a person has mended what is wrong.
 // What is in flight is given back.
 func (r *route) park(err error) {
+	if r.leave(err) {
+		return
+	}
 	r.mu.Lock()
 	first := r.state != Parked
 	r.state, r.reason = Parked, err

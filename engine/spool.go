@@ -27,7 +27,8 @@ type spooling struct {
 	dir   string // state directory
 	log   *slog.Logger
 	books *books.Books
-	drain context.Context // ends: the rest stays in the file
+	drain context.Context  // ends: the rest stays in the file
+	leave func(error) bool // the route's
 	cut   context.CancelFunc
 
 	behind wiring // opens the chain
@@ -89,6 +90,7 @@ func (s *spooling) open(ctx context.Context) error {
 // begin starts opening what is behind the spool, and returns the handler for
 // what comes to it.
 func (s *spooling) begin(r *route) message.HandlerFunc {
+	s.leave = r.leave
 	s.front = &spool.Front{
 		Store: s.store, Always: s.cfg.Spool.When == config.SpoolAlways, Changes: hasTransforms(s.cfg),
 		Park: s.park, Probe: s.probe,
@@ -164,7 +166,7 @@ func (s *spooling) probe(ctx context.Context) error {
 	for _, o := range s.behind.open {
 		if p, ok := o.instance.(stage.Prober); ok && o.kind == stage.KindSink {
 			if err := p.Probe(ctx); err != nil {
-				return fmt.Errorf("%s: %w", o.name, err)
+				return &openError{o.name, err}
 			}
 		}
 	}
@@ -174,6 +176,9 @@ func (s *spooling) probe(ctx context.Context) error {
 // park takes what is behind the spool out of service until a person has mended
 // what is wrong. The spool goes on to fill.
 func (s *spooling) park(err error) {
+	if s.leave(err) {
+		return
+	}
 	s.mu.Lock()
 	first := s.state != Parked
 	s.state, s.reason = Parked, err

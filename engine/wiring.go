@@ -2,7 +2,7 @@ package engine
 
 import (
 	"context"
-	"fmt"
+	"strings"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 
@@ -161,11 +161,20 @@ func openStep[C, I any](ctx context.Context, w *wiring, step config.Step, open f
 	return instance, nil
 }
 
-// openError names the stage that could not be opened.
+// named puts a stage's name before its error, which may have begun with it.
+func named(stage string, err error) string {
+	text := err.Error()
+	if strings.HasPrefix(text, stage+": ") || strings.HasPrefix(text, stage+" ") {
+		return text
+	}
+	return stage + ": " + text
+}
+
+// openError names the stage that could not be opened, or is not there.
 type openError struct {
 	stage string
 	err   error
 }
 
-func (e *openError) Error() string { return fmt.Sprintf("%s: %v", e.stage, e.err) }
+func (e *openError) Error() string { return named(e.stage, e.err) }
 func (e *openError) Unwrap() error { return e.err }

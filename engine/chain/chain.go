@@ -173,15 +173,15 @@ func Switch(cases []Case) message.HandlerFunc {
 	key := new(byte)
 	return func(msg *message.Message) ([]*message.Message, error) {
 		b := stage.BatchOf(msg)
-		chosen := event.Memo(b, key, func() map[int]int { return make(map[int]int, b.Len()) })
+		chosen := event.Memo(b, key, func() *choices { return new(choices) })
 		for row, e := range b.Open() {
-			if _, ok := chosen[row]; !ok {
-				choose(b, row, e, cases, chosen)
+			if chosen.of(row) == undecided {
+				chosen.set(row, choose(b, row, e, cases))
 			}
 		}
 		var worst error
 		for i := range cases {
-			view := b.Select(func(row int, _ *event.Event) bool { return chosen[row] == i })
+			view := b.Select(func(row int, _ *event.Event) bool { return chosen.of(row) == i })
 			if view.Len() > 0 {
 				worst = stage.Worse(worst, stage.With(msg, view, cases[i].Handler))
 			}
@@ -190,22 +190,42 @@ func Switch(cases []Case) message.HandlerFunc {
 	}
 }
 
-func choose(b *event.Batch, row int, e *event.Event, cases []Case, chosen map[int]int) {
+// choices are which case was chosen, by row.
+type choices struct{ cases []int32 }
+
+const undecided = -1
+
+func (c *choices) of(row int) int {
+	if row >= len(c.cases) {
+		return undecided
+	}
+	return int(c.cases[row]) - 1
+}
+
+func (c *choices) set(row, chosen int) {
+	if row >= len(c.cases) {
+		c.cases = append(c.cases, make([]int32, row+1-len(c.cases))...)
+	}
+	c.cases[row] = int32(chosen) + 1
+}
+
+// choose finds the case of an event; undecided: it is settled or refused.
+func choose(b *event.Batch, row int, e *event.Event, cases []Case) int {
 	for i, c := range cases {
 		match := true
 		if c.Match != nil {
 			var err error
 			if match, err = c.Match(e); err != nil {
 				b.Refuse(row, fmt.Errorf("switch: case %d cannot be decided: %w", i+1, err))
-				return
+				return undecided
 			}
 		}
 		if match {
-			chosen[row] = i
-			return
+			return i
 		}
 	}
 	b.Settle(row, event.Filtered)
+	return undecided
 }
 
 // ErrReturned says that the route an event was handed to gave it back, since

@@ -1,7 +1,6 @@
 package chain
 
 import (
-	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -87,4 +86,4 @@ func (e *NoPoisonQueueError) Error() string {
 	return "a bad event and no poison_queue in the route to store it: " + e.Err.Error()
 }
 
-func (e *NoPoisonQueueError) Unwrap() error { return errors.Unwrap(e.Err) }
+func (e *NoPoisonQueueError) Unwrap() error { return e.Err }

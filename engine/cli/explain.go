@@ -97,7 +97,7 @@ func explainSpool(s *config.Spool) stage.Explanation {
 	return stage.Explanation{
 		Does:  does,
 		Crash: "What is stored stays and is delivered after the next start; what was delivered just before comes twice, with the same id",
-		Away: fmt.Sprintf("The route starts and takes events without its sink. The spool holds up to %s; when it is full, %s", s.Max, full),
+		Away:  fmt.Sprintf("The route starts and takes events without its sink. The spool holds up to %s; when it is full, %s", s.Max, full),
 	}
 }
 

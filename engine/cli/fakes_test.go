@@ -63,6 +63,7 @@ type lines struct {
 	Lost    int64          `yaml:"lost"`
 	Endless bool           `yaml:"endless"`
 	CtrlC   int            `yaml:"ctrl_c"` // how often
+	Hammer  bool           `yaml:"hammer"` // ctrl-C until that ends the process
 	Reads   string         `yaml:"reads"`
 }
 
@@ -85,7 +86,7 @@ func topic(name string, writes bool) []stage.Link {
 	if name == "" {
 		return nil
 	}
-	return []stage.Link{{Writes: writes, What: "topic:" + name}}
+	return []stage.Link{{Writes: writes, What: "kafka:kafka:" + name}}
 }
 
 func (c *lines) Open(context.Context, stage.Settings) (stage.Reader, error) {
@@ -103,6 +104,12 @@ func (r *lineReader) Read(ctx context.Context) (event.Parcel, error) {
 		e := stagetest.Events(fmt.Sprintf("line %d", r.read))
 		e[0].Due = time.Now().UnixNano()
 		return event.Parcel{Events: e, Origin: event.Origin{Kind: "lines"}}, nil
+	}
+	for r.Hammer {
+		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
+			return event.Parcel{}, stage.Fatal(err)
+		}
+		time.Sleep(10 * time.Millisecond) // those that come at the same time are one
 	}
 	for range r.CtrlC {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {
@@ -128,6 +135,7 @@ type keep struct {
 	Refuse string `yaml:"refuse"` // the message of a bad event
 	Fatal  string `yaml:"fatal"`  // what is wrong with the destination, for good
 	Stuck  bool   `yaml:"stuck"`  // writes wait until they are cut off
+	Deaf   bool   `yaml:"deaf"`   // writes do not come back
 	Writes string `yaml:"writes"`
 }
 
@@ -140,6 +148,9 @@ func (c *keep) Explain() stage.Explanation {
 func (c *keep) Open(context.Context, stage.Settings) (stage.Writer, error) { return c, nil }
 
 func (c *keep) Write(ctx context.Context, b *event.Batch) error {
+	if c.Deaf {
+		select {}
+	}
 	if c.Stuck {
 		<-ctx.Done()
 		return ctx.Err()

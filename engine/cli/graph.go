@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"io"
+	"strings"
 
 	"millrace/engine"
 	"millrace/engine/config"
@@ -42,17 +43,36 @@ func drawing(out io.Writer, p *config.Pipeline) {
 			if l.Writes {
 				word = "writes"
 			}
-			fmt.Fprintf(out, "  %s %s\n", word, l.What)
+			fmt.Fprintf(out, "  %s %s\n", word, thing(l.What))
 		}
 		for _, e := range engine.Edges(p) {
 			if e.From == r.Name {
 				via := "directly"
 				if e.Via != "" {
-					via = "through " + e.Via
+					via = "through " + thing(e.Via)
 				}
 				fmt.Fprintf(out, "  feeds  %s %s\n", e.To, via)
 			}
 		}
+	}
+}
+
+// nouns are what resources of a kind hold, in the words of their users.
+var nouns = map[string]string{"kafka": "topic", "sql": "table"}
+
+// thing writes what routes read and write outside: "topic events" for
+// kafka:kafka:events, with the resource where its name is not that of its kind.
+func thing(what string) string {
+	kind, rest, _ := strings.Cut(what, ":")
+	noun, known := nouns[kind]
+	resource, name, ok := strings.Cut(rest, ":")
+	switch {
+	case !known || !ok:
+		return what
+	case resource == kind:
+		return noun + " " + name
+	default:
+		return noun + " " + name + " of " + resource
 	}
 }
 

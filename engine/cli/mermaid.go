@@ -22,7 +22,7 @@ func mermaid(out io.Writer, p *config.Pipeline) {
 		m.route(&p.Routes[i], fmt.Sprintf("route%d", i+1))
 	}
 	for _, what := range m.things {
-		m.line(1, "%s[(%s)]", m.outside[what], label(what))
+		m.line(1, "%s[(%s)]", m.outside[what], label(thing(what)))
 	}
 	for _, a := range m.arrows {
 		m.line(1, "%s", a)

@@ -83,7 +83,7 @@ func writesStdout(p *config.Pipeline) bool {
 }
 
 // stopOn stops the run after --for, and on signals: the first drains, the
-// second gives up draining.
+// second gives up draining, and a third ends the process as it ends any other.
 func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (release func()) {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
@@ -93,12 +93,18 @@ func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (re
 	}
 	done := make(chan struct{})
 	go func() {
-		stopping := false
+		stopping, hurried := false, false
 		for {
 			select {
 			case s := <-signals:
+				if hurried { // it came before the second was heard
+					_ = syscall.Kill(os.Getpid(), s.(syscall.Signal))
+					return
+				}
 				if stopping {
+					hurried = true
 					log.Warn("stopping at once: what is in flight is given back", "signal", s.String())
+					signal.Stop(signals)
 					e.Abort()
 					continue
 				}

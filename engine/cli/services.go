@@ -17,8 +17,8 @@ import (
 type brokerCommand struct {
 	Listen   string `default:"127.0.0.1:9092" help:"Address of the broker."`
 	Registry string `default:"127.0.0.1:8081" help:"Address of the schema registry."`
-	State    string `default:"data/broker" help:"Directory for its topics and schemas."`
-	LogLevel string `enum:"debug,info,warn,error" default:"info" help:"What to log: debug, info, warn or error."`
+	State    string `default:"data/broker" help:"Directory for its topics and schemas, which are in kafka-broker there."`
+	LogLevel string `enum:"debug,info,warn,error" default:"warn" help:"What to log: debug, info, warn or error."`
 }
 
 // Run serves the embedded broker until it is told to stop.

@@ -57,7 +57,7 @@ func (c *Config) Explain() stage.Explanation {
 	return stage.Explanation{
 		Does:  "an event is delivered once it is written to the standard output; whether the reader used it is not known",
 		Crash: "events that were written and not yet told to the source come again",
-		Away:  "a reader that stops reading stops the route; one that goes away parks it",
+		Away:  "a reader that stops reading stops the route; when it has gone, the run ends well",
 	}
 }
 
