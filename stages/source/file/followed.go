@@ -221,7 +221,11 @@ func (f *file) end() (int64, error) {
 	if u, ok := f.content.(*unpacked); ok {
 		return u.end()
 	}
-	return f.size, nil
+	info, err := f.handle.Stat()
+	if err != nil {
+		return 0, err
+	}
+	return info.Size(), nil
 }
 
 // lastLine is the offset behind the last line that has its end.

@@ -45,7 +45,8 @@ func (r *reader) admit(ctx context.Context, candidates []*file) error {
 
 // review looks at the files that have changed before others are compared with
 // them: whether they were truncated, and how those begin that were short. It
-// adds the copies whose original is gone to the candidates.
+// adds those that were truncated, and the copies whose original is gone, to the
+// candidates.
 func (r *reader) review(candidates []*file) []*file {
 	for _, f := range r.files {
 		s := f.stream
@@ -59,7 +60,8 @@ func (r *reader) review(candidates []*file) []*file {
 		}
 	}
 	for _, f := range r.files {
-		if f.stream == nil && f.copyOf != nil && f.copyOf.file == nil && !slices.Contains(candidates, f) {
+		orphan := f.stream == nil && f.walk == r.walks && (f.copyOf == nil || f.copyOf.file == nil)
+		if orphan && f.size > 0 && f.form != alien && !slices.Contains(candidates, f) {
 			candidates = append(candidates, f)
 		}
 	}
@@ -161,13 +163,16 @@ func (r *reader) complete(f *file, s *stream) bool {
 	return err == nil && is == agrees
 }
 
-// fresh reports whether a file has just changed: it may not be all there.
-func (r *reader) fresh(f *file) bool { return r.clock.Now().Sub(f.news) < shortWait }
+// fresh reports whether a file has just changed: it may not be all there. When
+// reading is to end there is no waiting for more.
+func (r *reader) fresh(f *file) bool {
+	return !r.finishing.Load() && r.clock.Now().Sub(f.news) < shortWait
+}
 
 // continues reports whether a file that begins like a stream holds what was
 // read of it, or, where the original is there, is the same as that one as far
-// as the shorter of the two goes. What is still being written is taken for one
-// that does, for a while.
+// as it goes. What is still being written is taken for one that does, for a
+// while.
 func (r *reader) continues(f *file, s *stream) bool {
 	original := s.file
 	if original == nil {
@@ -180,10 +185,10 @@ func (r *reader) continues(f *file, s *stream) bool {
 			return r.fresh(f)
 		}
 		other, err2 := original.end()
-		if err != nil || err2 != nil {
-			return false
+		if err != nil || err2 != nil || end > other {
+			return false // what is longer than the original is no copy
 		}
-		at, err := f.place(min(end, other))
+		at, err := f.place(end)
 		if err != nil {
 			return false
 		}

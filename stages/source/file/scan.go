@@ -15,7 +15,7 @@ const leaveAfter = 10 * time.Second
 
 // shortWait is how long a file that has just changed may be a copy in the
 // making.
-const shortWait = 5 * time.Second
+const shortWait = 2 * time.Second
 
 // scan looks at what files there are, and which have something to read.
 func (r *reader) scan(ctx context.Context) error {

@@ -1,0 +1,558 @@
+package file
+
+import (
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+
+	"millrace/engine/event"
+	"millrace/engine/stage"
+)
+
+func (l *lab) expect(what string, want ...string) {
+	l.Helper()
+	if got := l.read(); !slices.Equal(got, want) {
+		l.Errorf("%s: got %q, want %q", what, got, want)
+	}
+}
+
+// long is a line by which its file is known again elsewhere.
+func long(s string) string { return s + strings.Repeat(".", 80) }
+
+func packedBytes(t *testing.T, text string) string {
+	t.Helper()
+	var b bytes.Buffer
+	z := gzip.NewWriter(&b)
+	if _, err := io.WriteString(z, text); err != nil {
+		t.Fatal(err)
+	}
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return b.String()
+}
+
+func TestWhatIsThereAndWhatIsWrittenIsRead(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", "one\ntwo\n")
+	l.expect("what is there", "one", "two")
+	l.expect("nothing new")
+	l.write("app.log", "three\nfo")
+	l.expect("a line without its end is held", "three")
+	l.write("app.log", "ur\n")
+	l.expect("its end has come", "four")
+	l.write("late.log", "late\n")
+	l.expect("a file that appears later", "late")
+}
+
+func TestEventsSayWhichFileAndWhere(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", "one\ntwo\n")
+	l.look(func(p event.Parcel) {
+		e := p.Events[1]
+		file, _ := e.Attribute("file")
+		offset, _ := e.Attribute("offset")
+		if p.Origin != (event.Origin{Kind: "file", Name: l.path("app.log")}) || p.Lane == "" || e.Offset != 4 || e.Source != "app.log" ||
+			file.String() != l.path("app.log") || offset.Int() != 4 || !e.Time.Equal(l.clock.Now()) || string(e.Raw) != "two" {
+			t.Errorf("got %+v from %+v in lane %q", e, p.Origin, p.Lane)
+		}
+		settle(p, event.Delivered)
+	})
+}
+
+func TestTheSourceCanBeNamed(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.Source = "shop" })
+	l.write("app.log", "one\n")
+	l.look(func(p event.Parcel) {
+		if got := p.Events[0].Source; got != "shop" {
+			t.Errorf("source is %q", got)
+		}
+		settle(p, event.Delivered)
+	})
+}
+
+func TestARestartGoesOnWhereItWas(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", "one\ntwo\n")
+	l.expect("before", "one", "two")
+	l.close()
+	l.write("app.log", "three\n")
+	l.open()
+	l.expect("after", "three")
+}
+
+func TestWhatWasNotSettledComesAgainWithTheSameID(t *testing.T) {
+	for _, end := range []string{"kill", "stop"} {
+		l := newLab(t)
+		l.write("app.log", long("one")+"\ntwo\n")
+		ids := func(o event.Outcome) (all []uuid.UUID) {
+			l.look(func(p event.Parcel) {
+				for i := range p.Events {
+					all = append(all, p.Events[i].ID)
+				}
+				if end == "stop" || o == event.Delivered {
+					settle(p, o)
+					l.reader.finishing.Store(true) // no rewinding in this life
+				}
+			})
+			return all
+		}
+		var first []uuid.UUID
+		if end == "kill" {
+			first = ids(event.Open)
+			l.kill()
+		} else {
+			l.must(l.reader.scan(context.Background()))
+			p, err := l.reader.next()
+			l.must(err)
+			first = []uuid.UUID{p.Events[0].ID, p.Events[1].ID}
+			settle(p, event.Returned)
+			l.close()
+		}
+		l.open()
+		if again := ids(event.Delivered); len(first) != 2 || !slices.Equal(first, again) {
+			t.Errorf("%s: first %v, again %v", end, first, again)
+		}
+		l.close()
+	}
+}
+
+func TestReturnedLinesAreReadAgainWhileTheSourceRuns(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", "one\n")
+	returned := 0
+	var got []string
+	l.look(func(p event.Parcel) {
+		got = append(got, strings.Clone(p.Events[0].Message))
+		if returned == 0 {
+			returned++
+			settle(p, event.Returned)
+			return
+		}
+		settle(p, event.Delivered)
+	})
+	if !slices.Equal(got, []string{"one", "one"}) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestRenamedLogsAreReadToTheirEndAndNotAgain(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", "one\n")
+	l.expect("before", "one")
+	l.write("app.log", "two\n")
+	l.rename("app.log", "app.log.1")
+	l.write("app.log.1", "three\n") // by a writer that was not told yet
+	l.write("app.log", "new\n")
+	got := l.read()
+	slices.Sort(got)
+	if want := []string{"new", "three", "two"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestALogThatIsRenamedOutOfTheGlobIsReadToItsEnd(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", "one\n")
+	l.expect("before", "one")
+	l.write("app.log", "two\n")
+	l.rename("app.log", "archived")
+	l.expect("what was in it", "two")
+	l.write("archived", "three\nunfinished")
+	l.expect("what its writer still wrote", "three")
+	l.clock.Advance(leaveAfter)
+	l.expect("when it is let go, what is left is a line", "unfinished")
+	if n := len(l.reader.files); n != 0 {
+		t.Errorf("%d files are held still", n)
+	}
+}
+
+func TestADeletedFileIsReadToItsEndAndLetGo(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", strings.Repeat("line\n", 3*mostLines))
+	l.must(l.reader.scan(context.Background()))
+	p, err := l.reader.next()
+	l.must(err)
+	got := len(p.Events)
+	l.remove("app.log")
+	settle(p, event.Delivered)
+	got += len(l.read())
+	if got != 3*mostLines {
+		t.Errorf("got %d lines", got)
+	}
+	l.clock.Advance(leaveAfter)
+	l.expect("no more")
+	if n := len(l.reader.files); n != 0 {
+		t.Errorf("%d files are held still", n)
+	}
+}
+
+func TestCopytruncateLosesNothingWhenTheCopyIsFollowedToo(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", long("one")+"\n")
+	l.expect("before", long("one"))
+	l.write("app.log", "two\n")
+	data, err := os.ReadFile(l.path("app.log"))
+	l.must(err)
+	l.write("app.log.1", string(data))
+	l.must(os.Truncate(l.path("app.log"), 0))
+	l.write("app.log", "new\n")
+	got := l.read()
+	slices.Sort(got)
+	if want := []string{"new", "two"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestATruncatedLogIsReadFromItsBeginning(t *testing.T) {
+	for what, text := range map[string]string{"shorter": "new\n", "as long": "NEW\n", "longer": "new and longer\n"} {
+		l := newLab(t)
+		l.write("app.log", "old\n")
+		l.expect("before", "old")
+		l.must(os.Truncate(l.path("app.log"), 0))
+		l.write("app.log", text)
+		l.must(os.Chtimes(l.path("app.log"), time.Time{}, time.Now().Add(time.Second)))
+		l.expect(what, strings.TrimSuffix(text, "\n"))
+	}
+}
+
+func TestALineThatComesAgainAfterTruncationHasAnotherID(t *testing.T) {
+	l := newLab(t)
+	var ids []uuid.UUID
+	note := func(p event.Parcel) { ids = append(ids, p.Events[0].ID); settle(p, event.Delivered) }
+	l.write("app.log", "started\n")
+	l.look(note)
+	l.must(os.Truncate(l.path("app.log"), 0))
+	l.look(note)
+	l.write("app.log", "started\n")
+	l.look(note)
+	if len(ids) != 2 || ids[0] == ids[1] {
+		t.Errorf("ids are %v", ids)
+	}
+}
+
+func TestACompressedLogIsReadOnce(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log.1", long("one")+"\n")
+	l.expect("plain", long("one"))
+	l.write("app.log.1", "two\n")
+	l.write("app.log.1.gz", packedBytes(t, long("one")+"\ntwo\n"))
+	l.remove("app.log.1")
+	l.expect("compressed before all was read", "two")
+	l.write("app.log.2.gz", packedBytes(t, long("other")+"\nlast line"))
+	l.expect("one that was not seen before", long("other"), "last line")
+	l.close()
+	l.open()
+	l.expect("nor after a restart")
+}
+
+func TestACompressedLogThatIsNotReadToItsEndGoesOnAfterARestart(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log.gz", packedBytes(t, strings.Repeat("line\n", 2*mostLines)))
+	l.must(l.reader.scan(context.Background()))
+	p, err := l.reader.next()
+	l.must(err)
+	settle(p, event.Delivered)
+	second, err := l.reader.next() // to its end, but this is not settled
+	l.must(err)
+	l.must(l.reader.save(context.Background()))
+	l.kill()
+	l.open()
+	if got := len(l.read()); got != len(second.Events) {
+		t.Errorf("got %d lines, want the %d that were not settled", got, len(second.Events))
+	}
+}
+
+func TestABrokenArchiveGivesWhatIsInItAndHoldsUpNobody(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.Follow = false })
+	var text strings.Builder
+	for i := range 20000 {
+		fmt.Fprintf(&text, "line %d %x\n", i, i*i*i)
+	}
+	whole := packedBytes(t, text.String())
+	l.write("broken.log.gz", whole[:len(whole)/2])
+	l.write("wrong.log.gz", "\x1f\x8bthis is not gzip at all")
+	l.write("other.log", "fine\n")
+	got := readAll(t, l.reader)
+	if !slices.Contains(got, "fine") || !slices.Contains(got, "line 5 7d") || slices.Contains(got, "line 19999 7462f8d0cbf") {
+		t.Errorf("got %d lines: %.100q", len(got), got)
+	}
+}
+
+func TestOtherCompressionsAreLeftAlone(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log.xz", "\xfd7zXZ\x00\x00\nrubbish\n")
+	l.write("app.log", "fine\n")
+	l.expect("only text", "fine")
+}
+
+func TestStackTracesAreOneEvent(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.Multiline.Continue = `^\s` })
+	l.write("app.log", "boom\n at a\n")
+	l.expect("it may go on")
+	l.write("app.log", " at b\nfine\n")
+	l.expect("the next has begun", "boom\n at a\n at b")
+	l.clock.Advance(l.config.Multiline.Timeout.Std())
+	l.expect("nothing came for a while", "fine")
+	l.write("app.log", "part")
+	l.clock.Advance(time.Hour)
+	l.expect("a line without its end is held however long")
+}
+
+func TestLongLinesComeInPartsAlsoAcrossARestart(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.MaxLine = 1 << 10 })
+	line := strings.Repeat("0123456789abcdef", 1<<10) // sixteen parts
+	l.write("app.log", line+"\nshort\n")
+	l.must(l.reader.scan(context.Background()))
+	got := l.read()
+	if len(got) != 17 || strings.Join(got[:16], "") != line || got[16] != "short" {
+		t.Errorf("got %d events", len(got))
+	}
+	l.write("app.log", line[:1500])
+	l.expect("what has come of it", line[:1024])
+	l.close()
+	l.open()
+	l.write("app.log", "end\n")
+	l.look(func(p event.Parcel) {
+		if part, _ := p.Events[0].Attribute("line_part"); p.Events[0].Message != line[1024:1500]+"end" || part.Int() != 2 {
+			t.Errorf("got part %v, %q", part, p.Events[0].Message)
+		}
+		settle(p, event.Delivered)
+	})
+}
+
+func TestLinesLongerThanAReadAreWhole(t *testing.T) {
+	l := newLab(t)
+	line := strings.Repeat("x", 200<<10)
+	l.write("app.log", line+"\n"+line+"\n")
+	l.expect("both", line, line)
+}
+
+func TestWhereReadingBegins(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.Start = startEnd })
+	l.write("app.log", "old\nunfinished")
+	l.write("old.log.gz", packedBytes(t, "old too\n"))
+	l.expect("the end leaves out what is there")
+	l.write("app.log", " line\nnew\n")
+	l.write("late.log", "late\n")
+	got := l.read()
+	slices.Sort(got)
+	if want := []string{"late", "new", "unfinished line"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	l.close()
+	l.write("app.log", "meanwhile\n")
+	l.open()
+	l.expect("after a restart it goes on", "meanwhile")
+	l.close()
+	l.config.Start = startBeginning
+	l.open()
+	got = l.read()
+	slices.Sort(got)
+	if want := []string{"late", "meanwhile", "new", "old", "old too", "unfinished line"}; !slices.Equal(got, want) {
+		t.Errorf("from the beginning: got %q, want %q", got, want)
+	}
+}
+
+func TestTheEndIsRememberedBeforeAnythingIsRead(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.Start = startEnd })
+	l.write("app.log", "old\n")
+	l.expect("nothing")
+	l.kill()
+	l.write("app.log", "new\n")
+	l.open()
+	l.expect("what came while it was dead", "new")
+}
+
+func TestAHugeFileDoesNotHoldUpSmallOnes(t *testing.T) {
+	l := newLab(t)
+	l.write("huge.log", strings.Repeat("line\n", 50*mostLines))
+	for i := range 5 {
+		l.write(fmt.Sprintf("small%d.log", i), fmt.Sprintf("small %d\n", i))
+	}
+	l.must(l.reader.scan(context.Background()))
+	small := 0
+	for turns := range 20 {
+		p, err := l.reader.next()
+		l.must(err)
+		if len(p.Events) > mostLines || len(p.Events) == 0 {
+			t.Fatalf("a piece has %d lines", len(p.Events))
+		}
+		if strings.HasPrefix(p.Events[0].Message, "small") {
+			small++
+		}
+		settle(p, event.Delivered)
+		if small == 5 {
+			if turns > 10 {
+				t.Errorf("the small files took %d turns", turns)
+			}
+			return
+		}
+	}
+	t.Errorf("after 20 turns %d of 5 small files were read", small)
+}
+
+func TestFilesThatBeginAlikeAreAllRead(t *testing.T) {
+	header := long("time,level,message") + "\n"
+	l := newLab(t)
+	l.write("a.log", header+"one\n")
+	l.write("b.log", header+"two\n")
+	l.write("c.log", "started\n")
+	l.write("d.log", "started\n")
+	got := l.read()
+	l.clock.Advance(shortWait)
+	got = append(got, l.read()...)
+	slices.Sort(got)
+	h := strings.TrimSuffix(header, "\n")
+	if want := []string{"one", "started", "started", h, h, "two"}; !slices.Equal(got, want) {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestACopyIsReadOnlyOnceItDiffers(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", long("one")+"\n")
+	l.write("copy.log", long("one")+"\n")
+	l.expect("both are the same", long("one"))
+	l.clock.Advance(time.Hour)
+	l.expect("and stay so")
+	l.write("copy.log", "two\n")
+	l.expect("a file of its own", long("one"), "two")
+}
+
+func TestAStuckFileDoesNotHoldUpOthersNorFillMemory(t *testing.T) {
+	l := newLab(t)
+	l.write("stuck.log", strings.Repeat("line\n", 50*mostLines))
+	l.write("other.log", "fine\n")
+	var held []event.Parcel
+	fine := false
+	l.look(func(p event.Parcel) {
+		if p.Events[0].Message == "fine" {
+			fine = true
+			settle(p, event.Delivered)
+			return
+		}
+		held = append(held, p)
+	})
+	if !fine || len(held) != maxOut {
+		t.Errorf("the other file was read: %v; %d pieces are out", fine, len(held))
+	}
+	rest := 0
+	for _, p := range held {
+		settle(p, event.Delivered)
+	}
+	rest = len(l.read())
+	if all := rest + maxOut*mostLines; all != 50*mostLines {
+		t.Errorf("%d lines came in all", all)
+	}
+}
+
+func TestFilesThatCannotBeReadAreTriedAgain(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", "one\n")
+	l.write("other.log", "fine\n")
+	l.must(l.reader.scan(context.Background())) // known by now
+	l.reader.troubled(l.reader.paths[l.path("app.log")], syscall.EACCES)
+	l.reader.scan(context.Background())
+	got := l.read()
+	slices.Sort(got)
+	if want := []string{"fine", "one"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestNoMoreFilesAreOpenThanAllowed(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.MaxOpen = 3 })
+	for i := range 10 {
+		l.write(fmt.Sprintf("%d.log", i), long(fmt.Sprint("line ", i))+"\n")
+	}
+	for round := range 3 {
+		if got := len(l.read()); got != 10 {
+			t.Fatalf("round %d: got %d lines", round, got)
+		}
+		open := 0
+		for _, f := range l.reader.files {
+			if f.handle != nil {
+				open++
+			}
+		}
+		if open > 3 {
+			t.Errorf("%d files are open", open)
+		}
+		for i := range 10 {
+			l.write(fmt.Sprintf("%d.log", i), "more\n")
+		}
+	}
+}
+
+func TestLinksFoldersAndPipes(t *testing.T) {
+	l := newLab(t)
+	l.must(os.Mkdir(l.path("folder.log"), 0o755))
+	l.must(syscall.Mkfifo(l.path("pipe.log"), 0o644))
+	l.write("app.log", "one\n")
+	l.must(os.Symlink("app.log", l.path("link.log")))
+	l.must(os.Symlink("nowhere", l.path("dangling.log")))
+	l.expect("a file that has two names is read once", "one")
+}
+
+func TestExcludedFilesAreLeftOut(t *testing.T) {
+	l := newLab(t, func(c *Config) { c.Exclude = []string{"*.gz", "**/debug*.log"} })
+	l.write("app.log", "one\n")
+	l.write("debug1.log", "no\n")
+	l.write("app.log.1.gz", packedBytes(t, "no\n"))
+	l.expect("the rest", "one")
+}
+
+func TestFoldersWithinFolders(t *testing.T) {
+	l := newLab(t)
+	l.close()
+	l.config.Paths = []stage.Path{stage.Path(l.dir + "/**/*.log")}
+	l.must(os.MkdirAll(l.path("a/b"), 0o755))
+	l.open()
+	l.write("top.log", "top\n")
+	l.write("a/b/deep.log", "deep\n")
+	l.write("a/b/deep.txt", "no\n")
+	got := l.read()
+	slices.Sort(got)
+	if want := []string{"deep", "top"}; !slices.Equal(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestVanishedFilesAreForgottenAfterAWhile(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", "one\n")
+	l.write("stays.log", "two\n")
+	l.read()
+	l.remove("app.log")
+	l.read()
+	l.clock.Advance(leaveAfter)
+	l.read()
+	l.clock.Advance(forgetAfter + tidyEvery)
+	l.read()
+	l.must(l.reader.save(context.Background()))
+	var paths []string
+	rows, err := l.settings.State.Query("SELECT path FROM file_checkpoints")
+	l.must(err)
+	for rows.Next() {
+		var path string
+		l.must(rows.Scan(&path))
+		paths = append(paths, filepath.Base(path))
+	}
+	l.must(errors.Join(rows.Err(), rows.Close()))
+	if !slices.Equal(paths, []string{"stays.log"}) {
+		t.Errorf("kept are %q", paths)
+	}
+}
