@@ -206,6 +206,7 @@ func (s *Store) attach(there bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.attached = there
+	s.backlog = s.backlog || s.batches > 0
 	s.tell()
 }
 
