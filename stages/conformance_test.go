@@ -39,6 +39,8 @@ func TestEveryStageKeepsTheRulesOfItsKind(t *testing.T) {
 		"source/http": {Feed: postEvents},
 		// And this one finds an empty store.
 		"source/poison": {Feed: poisonEvents},
+		// Its example writes below the working directory.
+		"sink/file": {Set: []string{"routes.store.sink.file.path=" + filepath.Join(t.TempDir(), "events.ndjson")}},
 		// Its example posts to the pipeline's own generator, which is not open here.
 		"sink/http": {Env: map[string]string{"TARGET_URL": taker(t)}},
 	})

@@ -14,6 +14,7 @@ import (
 	redisresource "millrace/stages/resource/redis"
 	sqlresource "millrace/stages/resource/sql"
 	"millrace/stages/sink/drop"
+	filesink "millrace/stages/sink/file"
 	httpsink "millrace/stages/sink/http"
 	kafkasink "millrace/stages/sink/kafka"
 	sqlsink "millrace/stages/sink/sql"
@@ -58,6 +59,7 @@ func All() []stage.Stage {
 		kafkasink.Stage,
 		sqlsink.Stage,
 		httpsink.Stage,
+		filesink.Stage,
 		stdout.Stage,
 		drop.Stage,
 	}

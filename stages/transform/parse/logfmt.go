@@ -22,9 +22,7 @@ var (
 	errNoKey     = errors.New("a value without a key")
 	errKeyQuote  = errors.New("a quotation mark in a key")
 	errOpenQuote = errors.New("a quotation mark that does not end")
-	errAfter     = errors.New("something follows a quotation mark without a space")
 	errEscape    = errors.New("an unknown escape in quotation marks")
-	errControl   = errors.New("a control character in quotation marks")
 )
 
 func (logfmtFormat) parse(text string, w *worker) error {
@@ -109,9 +107,6 @@ func (w *worker) quoted(text string, start int) (value string, end int, err erro
 	for i := start; i < len(text); i++ {
 		switch c := text[i]; {
 		case c == '"':
-			if i+1 < len(text) && text[i+1] > ' ' {
-				return "", i + 1, errAfter
-			}
 			if value = text[start:i]; escaped {
 				value, err = w.unescape(value)
 			}
@@ -119,8 +114,6 @@ func (w *worker) quoted(text string, start int) (value string, end int, err erro
 		case c == '\\':
 			escaped = true
 			i++
-		case c < ' ':
-			return "", i, errControl
 		}
 	}
 	return "", len(text), errOpenQuote

@@ -81,7 +81,7 @@ func TestValuesMayHoldWhatAddressesHold(t *testing.T) {
 func TestWhatIsNoLogfmtIsRefused(t *testing.T) {
 	for line, want := range map[string]string{
 		"": "has no key=value", "hello world": "has no key=value", "=x": "at byte 0: a value without a key", `a="x`: "at byte 4: a quotation mark that does not end",
-		`a"b=c`: "at byte 1: a quotation mark in a key", `a="x"y`: "at byte 5: something follows", `a="\q"`: "an unknown escape", "a=\"\x01\"": "a control character",
+		`a"b=c`: "at byte 1: a quotation mark in a key", `a="\q"`: "an unknown escape",
 	} {
 		if got := reason(t, config("logfmt"), line); !strings.Contains(got, want) {
 			t.Errorf("%q: got %q, want %q", line, got, want)
