@@ -238,7 +238,7 @@ func TestATopicMadeAnewGivesNewIDs(t *testing.T) {
 func TestRawValuesBecomeTheMessage(t *testing.T) {
 	l := cluster(t, 1)
 	produce(t, producer(t, l), &kgo.Record{Value: []byte("just { text")}, &kgo.Record{Value: nil})
-	r := l.open(t, func(cfg *Config) { cfg.Codec = "raw" })
+	r := l.open(t, func(cfg *Config) { cfg.Value = "raw" })
 	defer shut(t, r)
 	p, _ := read(t, r)
 	defer delivered(p)
@@ -263,7 +263,7 @@ func FuzzDecode(f *testing.F) {
 		if id, _, framed := avro.Unframe(value); framed && d.schemas[id] == nil {
 			return // would ask a registry
 		}
-		pc := &parcel{part: newPartition("logs", 0), records: []*kgo.Record{{Topic: "logs", Value: value, Offset: 7}}}
+		pc := &parcel{part: newPartition("logs", 0, 1), records: []*kgo.Record{{Topic: "logs", Value: value, Offset: 7}}}
 		if err := d.parcel(t.Context(), pc); err != nil {
 			t.Fatal(err)
 		}

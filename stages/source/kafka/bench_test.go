@@ -66,7 +66,7 @@ func BenchmarkDecode(b *testing.B) {
 	for name, id := range map[string]int{"avro": 1, "json": 0} {
 		b.Run(name, func(b *testing.B) {
 			d := &decoder{topic: "logs", schemas: map[int]*schema{1: compile(1, shippedSchema(b))}}
-			pc := &parcel{part: newPartition("logs", 0)}
+			pc := &parcel{part: newPartition("logs", 0, 1)}
 			for n, v := range usualValues(b, id)[:parcelEvents] {
 				pc.records = append(pc.records, &kgo.Record{Topic: "logs", Offset: int64(n), Value: v, Timestamp: time.Now()})
 			}

@@ -26,6 +26,7 @@ import (
 type decoder struct {
 	topic    string
 	raw      bool // values without a frame are messages, not JSON
+	headers  headers
 	registry *kafka.Registry
 	clock    stage.Clock
 	nag      *nag
@@ -66,6 +67,7 @@ func (d *decoder) parcel(ctx context.Context, pc *parcel) error {
 			pc.refused = append(pc.refused, event.Refusal{Index: len(pc.events) - 1, Err: stage.Bad(
 				fmt.Errorf("topic %s, partition %d, offset %d: %w", rec.Topic, rec.Partition, rec.Offset, bad))})
 		}
+		d.headers.add(rec, e)
 		pc.part.ids.complete(rec, e)
 	}
 	return nil

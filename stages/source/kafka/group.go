@@ -29,7 +29,7 @@ func (r *reader) assigned(_ context.Context, _ *kgo.Client, added map[string][]i
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for _, number := range added[r.cfg.Topic] {
-		r.assign(newPartition(r.cfg.Topic, number))
+		r.assign(newPartition(r.cfg.Topic, number, r.cfg.Workers))
 	}
 	r.joined = true
 	signal(r.wake)

@@ -226,14 +226,14 @@ func TestALateDoneOfALostPartitionCommitsNothing(t *testing.T) {
 func TestACommitUnderWayDropsPartitionsLostMeanwhile(t *testing.T) {
 	r := &reader{cfg: &Config{Topic: "logs"}, parts: make(map[int32]*partition)}
 	for n := range int32(2) {
-		p := newPartition("logs", n)
+		p := newPartition("logs", n, 1)
 		p.place(0)
 		p.settled = 5
 		r.assign(p)
 	}
 	parts, offsets := r.uncommitted()
 	r.forget(r.parts[1])
-	r.assign(newPartition("logs", 1)) // ours again, a new life
+	r.assign(newPartition("logs", 1, 1)) // ours again, a new life
 	req := kmsg.NewPtrOffsetCommitRequest()
 	topic := kmsg.NewOffsetCommitRequestTopic()
 	for n := range offsets {

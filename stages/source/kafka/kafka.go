@@ -35,7 +35,7 @@ var Stage = stage.Stage{
 	Name:  "kafka",
 	Kind:  stage.KindSource,
 	Files: files,
-	New:   func() any { return &Config{Start: "earliest", Codec: "json"} },
+	New:   func() any { return &Config{Value: "json", Workers: 1} },
 }
 
 // Config is what a pipeline file says of a Kafka source.
@@ -46,12 +46,23 @@ type Config struct {
 	// partitions of the topic, and the group remembers how far it has come.
 	Group string `yaml:"group"`
 	// Start says where a group begins in a partition for which it has no
-	// committed offset: `earliest` (default) or `latest`.
-	Start string `yaml:"start"`
-	// Codec reads the values that do not begin with the schema registry's
-	// frame: `json` (default), or `raw`, where the value becomes the message.
-	// Values with the frame (a zero byte and a schema id) are always Avro.
-	Codec string `yaml:"codec"`
+	// committed offset: earliest (the default), latest, {time: …} or {offset: …}.
+	// A group that has committed goes on where it was.
+	Start Start `yaml:"start"`
+	// Value says how to read the values that do not begin with the schema
+	// registry's frame: json (default), or raw, where the value becomes the
+	// message. Values with the frame (a zero byte and a schema id) are always
+	// Avro.
+	Value string `yaml:"value"`
+	// Headers names the record headers that become attributes of the event;
+	// ["*"] takes all. What the value says itself stays. A header `traceparent`
+	// becomes trace and span id. Default none.
+	Headers []string `yaml:"headers"`
+	// Workers is how many lanes a partition is spread over, from 1 (default) to
+	// 64. Records with the same key keep their order, others overtake each
+	// other; it is the way to more workers than partitions. Only what is settled
+	// in all lanes is committed.
+	Workers int `yaml:"workers"`
 	// Resource is the Kafka cluster to read from; may be left out when the
 	// pipeline has one.
 	Resource stage.Ref `yaml:"resource" resource:"kafka"`
@@ -68,8 +79,16 @@ func (c *Config) Validate(p *stage.Problems) {
 	if c.Group == "" {
 		p.Add("group", "must name the consumer group, got nothing")
 	}
-	p.OneOf("start", c.Start, "earliest", "latest")
-	p.OneOf("codec", c.Codec, "json", "raw")
+	c.Start.validate(p)
+	p.OneOf("value", c.Value, "json", "raw")
+	if c.Workers < 1 || c.Workers > maxWorkers {
+		p.Add("workers", "must be from 1 to %d, got %d", maxWorkers, c.Workers)
+	}
+	for i, name := range c.Headers {
+		if name == "" {
+			p.Add(fmt.Sprintf("headers.%d", i), "must name a header, or be * for all")
+		}
+	}
 }
 
 // validTopic is Kafka's rule for the names of topics.
@@ -89,8 +108,13 @@ func validTopic(name string) bool {
 
 // Explain says what the source promises.
 func (c *Config) Explain() stage.Explanation {
+	lanes := ""
+	if c.Workers > 1 {
+		lanes = fmt.Sprintf("; each partition has %d lanes: order holds among records with the same key, not in the partition as a whole", c.Workers)
+	}
 	return stage.Explanation{
-		Does: fmt.Sprintf("reads topic %s as group %s; a partition's offset is committed only up to its first unsettled event", c.Topic, c.Group),
+		Does: fmt.Sprintf("reads topic %s as group %s, which begins %v; a partition's offset is committed only up to its first unsettled event%s",
+			c.Topic, c.Group, &c.Start, lanes),
 		Crash: "events that were settled after the last commit (about a second) are read again, with the same ids; " +
 			"none is skipped unless the topic's retention deletes it first, which is counted as lost",
 		Away: "waits; while the broker is away nothing new is read and nothing is lost, and while the schema registry is away " +
@@ -143,14 +167,10 @@ const (
 // yet. A fetch waits at most half a second at the broker: a partition that is
 // resumed waits for the fetch before it.
 func (r *reader) options() []kgo.Opt {
-	start := kgo.NewOffset().AtStart()
-	if r.cfg.Start == "latest" {
-		start = kgo.NewOffset().AtEnd()
-	}
 	return []kgo.Opt{
 		kgo.ConsumerGroup(r.cfg.Group),
 		kgo.ConsumeTopics(r.cfg.Topic),
-		kgo.ConsumeStartOffset(start),
+		kgo.ConsumeStartOffset(kgo.NewOffset().AtStart()), // place knows better
 		kgo.ConsumeResetOffset(kgo.RewindOffset(resetRewind)),
 		kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.KeepControlRecords(), // positions count transaction markers too

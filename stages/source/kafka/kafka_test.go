@@ -108,7 +108,7 @@ func TestAGroupThatStartsAtTheLatestOffsetSkipsNothingAfterIt(t *testing.T) {
 	l := cluster(t, 1)
 	client := producer(t, l)
 	produce(t, client, messages(0, 0, 5)...)
-	latest := func(cfg *Config) { cfg.Start = "latest" }
+	latest := func(cfg *Config) { cfg.Start.latest = true }
 	r := l.open(t, latest)
 	until(t, "the partition is placed", func() bool { return r.Status()["partitions"] == 1 && r.position(0) == 5 })
 	shut(t, r) // before anything was read

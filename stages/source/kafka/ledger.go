@@ -9,23 +9,24 @@ type ledger struct {
 
 // span is one stretch of offsets: from the end of the one before to its own.
 type span struct {
-	end     int64
-	epoch   int32 // the leader's, of the last record
-	settled bool
+	end   int64
+	epoch int32 // the leader's, of the last record
+	open  int   // parts that are not settled
 }
 
-// add notes the next stretch and returns its number.
-func (l *ledger) add(end int64, epoch int32) uint64 {
-	l.spans = append(l.spans, span{end: end, epoch: epoch})
+// add notes the next stretch, handed out in so many parts, and returns its
+// number.
+func (l *ledger) add(end int64, epoch int32, parts int) uint64 {
+	l.spans = append(l.spans, span{end: end, epoch: epoch, open: parts})
 	return l.first + uint64(len(l.spans)) - 1
 }
 
-// settle notes that a stretch is dealt with. It returns the last stretch that
+// settle notes that a part of a stretch is dealt with. It returns the last stretch that
 // has now become part of the settled prefix; ok is false when none has.
 func (l *ledger) settle(number uint64) (last span, ok bool) {
-	l.spans[number-l.first].settled = true
+	l.spans[number-l.first].open--
 	n := 0
-	for n < len(l.spans) && l.spans[n].settled {
+	for n < len(l.spans) && l.spans[n].open == 0 {
 		last, ok = l.spans[n], true
 		n++
 	}

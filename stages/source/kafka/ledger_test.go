@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"testing"
+	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 	"pgregory.net/rapid"
@@ -18,7 +19,7 @@ func offline() (*reader, *partition) {
 		cfg: &Config{Topic: "logs"}, log: slog.New(slog.DiscardHandler), clock: stage.SystemClock,
 		parts: make(map[int32]*partition), wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
-	p := newPartition("logs", 0)
+	p := newPartition("logs", 0, 1)
 	p.place(0)
 	r.assign(p)
 	return r, p
@@ -155,7 +156,7 @@ func TestTheBoundsShrinkWithTheNumberOfPartitions(t *testing.T) {
 
 func TestPartitionsTakeTurns(t *testing.T) {
 	r, _ := offline()
-	other := newPartition("logs", 1)
+	other := newPartition("logs", 1, 1)
 	other.place(0)
 	r.assign(other)
 	for n := range int32(2) {
@@ -178,13 +179,16 @@ func TestPartitionsTakeTurns(t *testing.T) {
 }
 
 func TestMistakesInTheConfiguration(t *testing.T) {
-	good := Config{Topic: "logs", Group: "g", Start: "earliest", Codec: "json"}
+	good := Config{Topic: "logs", Group: "g", Value: "json", Workers: 1}
 	for key, spoil := range map[string]func(*Config){
-		"":      func(*Config) {},
-		"topic": func(c *Config) { c.Topic = "log events" },
-		"group": func(c *Config) { c.Group = "" },
-		"start": func(c *Config) { c.Start = "middle" },
-		"codec": func(c *Config) { c.Codec = "avro" },
+		"":               func(*Config) {},
+		"topic":          func(c *Config) { c.Topic = "log events" },
+		"group":          func(c *Config) { c.Group = "" },
+		"start":          func(c *Config) { c.Start.Time, c.Start.Offset = Moment(time.Now()), map[Number]int64{0: 1} },
+		"start.offset.3": func(c *Config) { c.Start.Offset = map[Number]int64{3: -1} },
+		"value":          func(c *Config) { c.Value = "avro" },
+		"workers":        func(c *Config) { c.Workers = 65 },
+		"headers.1":      func(c *Config) { c.Headers = []string{"a", ""} },
 	} {
 		c := good
 		spoil(&c)

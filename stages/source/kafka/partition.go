@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"cmp"
-	"fmt"
 	"slices"
 
 	"github.com/twmb/franz-go/pkg/kgo"
@@ -29,8 +28,8 @@ const (
 // that is lost and assigned again is a new one, so that what is still under way
 // for the old one cannot move it. Guarded by reader.mu, but for the constants.
 type partition struct {
-	number int32  // constant
-	lane   string // constant
+	number int32    // constant
+	lanes  []string // constant: the names of its lanes
 	ids    identity
 
 	ledger    ledger
@@ -44,7 +43,7 @@ type partition struct {
 	queue       [][]*kgo.Record
 	queued      int // records
 	queuedBytes int
-	again       []*parcel // returned: to be handed out again, in order
+	again       []*parcel // returned, or cut for other lanes: to be handed out first, in order
 
 	out      int // parcels handed out and not settled
 	events   int // in them
@@ -57,9 +56,9 @@ type partition struct {
 	target  int64         // where Finish wants it to end
 }
 
-func newPartition(topic string, number int32) *partition {
+func newPartition(topic string, number int32, workers int) *partition {
 	return &partition{
-		number: number, lane: fmt.Sprintf("%s/%d", topic, number),
+		number: number, lanes: laneNames(topic, number, workers),
 		settled: unknown, epoch: -1, committed: unknown, taken: unknown, expect: unknown, high: unknown, target: unknown,
 	}
 }
@@ -74,7 +73,7 @@ func (p *partition) ready(limit int) bool {
 		return false
 	}
 	return len(p.again) > 0 ||
-		p.queued > 0 && p.events < outEvents && p.outBytes < limit && p.ledger.open() < outSpans
+		p.queued > 0 && p.events < max(outEvents, 2*parcelEvents*len(p.lanes)) && p.outBytes < limit && p.ledger.open() < outSpans
 }
 
 // bound is how many bytes a partition may have handed out, and again queued,
@@ -121,19 +120,30 @@ func size(rec *kgo.Record) int { return len(rec.Key) + len(rec.Value) + 256 }
 
 // next takes the records of the next parcel, and its number in the ledger.
 func (p *partition) next(pc *parcel) {
+	if len(p.again) == 0 && len(p.lanes) > 1 {
+		records, _ := p.stretch(len(p.lanes))
+		p.again = p.spread(records)
+	}
 	if len(p.again) > 0 {
 		first := p.again[0]
 		p.again = slices.Delete(p.again, 0, 1)
-		pc.records, pc.bytes, pc.number = first.records, first.bytes, first.number
+		pc.records, pc.bytes, pc.number, pc.lane = first.records, first.bytes, first.number, first.lane
 		return
 	}
+	pc.lane = 0
+	pc.records, pc.bytes = p.stretch(1)
+	pc.number = p.ledger.add(p.taken, pc.records[len(pc.records)-1].LeaderEpoch, 1)
+}
+
+// stretch takes the next records from the queue, as many as are so many
+// parcels.
+func (p *partition) stretch(parcels int) (records []*kgo.Record, bytes int) {
 	head := p.queue[0]
-	n, bytes := 0, 0
-	for n < len(head) && n < parcelEvents && bytes < parcelBytes {
+	n := 0
+	for n < len(head) && n < parcels*parcelEvents && bytes < min(parcels*parcelBytes, outBytes/2) {
 		bytes += size(head[n])
 		n++
 	}
-	pc.records, pc.bytes = head[:n], bytes
 	if n == len(head) {
 		p.queue[0] = nil
 		p.queue = p.queue[1:]
@@ -142,9 +152,8 @@ func (p *partition) next(pc *parcel) {
 	}
 	p.queued -= n
 	p.queuedBytes -= bytes
-	last := pc.records[n-1]
-	p.taken = last.Offset + 1
-	pc.number = p.ledger.add(p.taken, last.LeaderEpoch)
+	p.taken = head[n-1].Offset + 1
+	return head[:n], bytes
 }
 
 // handOut and takeBack count what is out.
@@ -173,7 +182,9 @@ func (p *partition) settle(pc *parcel) {
 // redeliver keeps a returned parcel for the next Read. Its span stays open, so
 // nothing after it is committed before it is settled.
 func (p *partition) redeliver(pc *parcel) {
-	at, _ := slices.BinarySearchFunc(p.again, pc, func(a, b *parcel) int { return cmp.Compare(a.number, b.number) })
+	at, _ := slices.BinarySearchFunc(p.again, pc, func(a, b *parcel) int {
+		return cmp.Or(cmp.Compare(a.number, b.number), cmp.Compare(a.lane, b.lane))
+	})
 	p.again = slices.Insert(p.again, at, pc)
 }
 
@@ -212,6 +223,7 @@ func (p *partition) reached() bool {
 // and the memory of their events are used again.
 type parcel struct {
 	part    *partition
+	lane    int    // of the partition's
 	number  uint64 // in the partition's ledger
 	records []*kgo.Record
 	bytes   int

@@ -18,7 +18,7 @@ const (
 // group has for them, before the first fetch. It notes where reading begins,
 // and counts what retention has deleted since the last commit.
 //
-// `start: latest` is pinned here: the end of the partition as it is now becomes
+// A start at the end or at a time is pinned here: what is that offset now becomes
 // a position like any other, which the next commit makes durable. Otherwise a
 // restart before the first commit would skip what came in between.
 func (r *reader) place(ctx context.Context, all map[string]map[int32]kgo.Offset) (map[string]map[int32]kgo.Offset, error) {
@@ -27,7 +27,7 @@ func (r *reader) place(ctx context.Context, all map[string]map[int32]kgo.Offset)
 	if err != nil {
 		return nil, err
 	}
-	starts, ends, err := r.survey(ctx, offsets)
+	starts, ends, chosen, err := r.survey(ctx, offsets)
 	if err != nil {
 		return nil, err
 	}
@@ -36,7 +36,7 @@ func (r *reader) place(ctx context.Context, all map[string]map[int32]kgo.Offset)
 	for number, offset := range offsets {
 		if p := r.parts[number]; p != nil {
 			p.ids = identify(topic, r.cfg.Topic, number)
-			offsets[number] = r.begin(p, offset, listed(starts, r.cfg.Topic, number), listed(ends, r.cfg.Topic, number))
+			offsets[number] = r.begin(p, offset, listed(starts, r.cfg.Topic, number), listed(ends, r.cfg.Topic, number), listed(chosen, r.cfg.Topic, number))
 		}
 	}
 	signal(r.wake) // the place may be the end already
@@ -45,7 +45,7 @@ func (r *reader) place(ctx context.Context, all map[string]map[int32]kgo.Offset)
 
 // begin decides where a partition begins; start and end are unknown when the
 // brokers did not say.
-func (r *reader) begin(p *partition, offset kgo.Offset, start, end int64) kgo.Offset {
+func (r *reader) begin(p *partition, offset kgo.Offset, start, end, chosen int64) kgo.Offset {
 	p.high = end
 	at := offset.EpochOffset().Offset
 	switch {
@@ -65,11 +65,11 @@ func (r *reader) begin(p *partition, offset kgo.Offset, start, end int64) kgo.Of
 	case at >= 0:
 		p.committed = at
 		p.place(at)
-	case r.cfg.Start == "latest":
-		p.place(end)
-		return kgo.NewOffset().At(end)
-	case start != unknown:
-		p.place(start)
+	default:
+		return r.fresh(p, start, end, chosen)
+	}
+	if given := r.cfg.Start.String(); given != (&Start{}).String() {
+		r.nag.warn("the group has committed offsets and goes on there; start is for partitions without", "start", given)
 	}
 	return offset
 }
@@ -96,24 +96,26 @@ func (r *reader) topicID(ctx context.Context) (id kadm.TopicID, err error) {
 	return id, err
 }
 
-// survey lists the first and the end offsets of the partitions. Only a start at
-// the latest offset cannot do without: others take what one round brings.
-func (r *reader) survey(ctx context.Context, offsets map[int32]kgo.Offset) (starts, ends kadm.ListedOffsets, err error) {
+// survey lists the first and the end offsets of the partitions, and where those
+// begin that the group has no offset for.
+func (r *reader) survey(ctx context.Context, offsets map[int32]kgo.Offset) (starts, ends, chosen kadm.ListedOffsets, err error) {
 	err = r.ask(ctx, func(ctx context.Context) error {
 		var err error
 		starts, _ = r.admin.ListStartOffsets(ctx, r.cfg.Topic)
-		ends, err = r.admin.ListEndOffsets(ctx, r.cfg.Topic)
+		if ends, err = r.admin.ListEndOffsets(ctx, r.cfg.Topic); err == nil {
+			chosen, err = r.chosen(ctx, ends)
+		}
 		for number, offset := range offsets {
-			if r.cfg.Start == "latest" && offset.EpochOffset().Offset < 0 && listed(ends, r.cfg.Topic, number) == unknown {
+			if r.cfg.Start.must() && offset.EpochOffset().Offset < 0 && listed(chosen, r.cfg.Topic, number) == unknown {
 				if err == nil {
-					err = fmt.Errorf("partition %d: no end offset", number)
+					err = fmt.Errorf("partition %d: no offset to start at", number)
 				}
 				return err
 			}
 		}
 		return nil
 	})
-	return starts, ends, err
+	return starts, ends, chosen, err
 }
 
 // ask asks the brokers until they answer or the context ends.

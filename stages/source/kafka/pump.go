@@ -78,7 +78,7 @@ func (r *reader) enqueue(fp *kgo.FetchPartition) {
 	if back {
 		r.log.Warn("the partition's log was cut; reading it again from an earlier offset",
 			"partition", p.number, "expected_offset", from, "offset", fp.Records[0].Offset)
-		again := newPartition(r.cfg.Topic, p.number)
+		again := newPartition(r.cfg.Topic, p.number, r.cfg.Workers)
 		again.ids, again.committed = p.ids, p.committed
 		r.assign(again)
 		again.enqueue(fp)

@@ -57,7 +57,7 @@ func newReader(c *Config, s stage.Settings, cluster *kafka.Cluster) *reader {
 	}
 	r.nag = nag{log: r.log, clock: s.Clock}
 	r.decode = decoder{
-		topic: c.Topic, raw: c.Codec == "raw", registry: cluster.Registry(),
+		topic: c.Topic, raw: c.Value == "raw", headers: newHeaders(c.Headers), registry: cluster.Registry(),
 		schemas: make(map[int]*schema), clock: s.Clock, nag: &r.nag,
 	}
 	return r
@@ -94,7 +94,7 @@ func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 		}
 		if r.keep(pc) {
 			return event.Parcel{
-				Lane: pc.part.lane, Events: pc.events, Bytes: pc.bytes, Refused: pc.refused, Done: pc.done,
+				Lane: pc.part.lanes[pc.lane], Events: pc.events, Bytes: pc.bytes, Refused: pc.refused, Done: pc.done,
 				Origin: event.Origin{Kind: "kafka", Name: r.cfg.Topic, Partition: pc.part.number},
 			}, nil
 		}
@@ -185,7 +185,7 @@ func (r *reader) done(pc *parcel, receipt event.Receipt) {
 	case receipt.Settled():
 		p.settle(pc)
 	case !p.leaving:
-		p.redeliver(&parcel{number: pc.number, records: pc.records, bytes: pc.bytes})
+		p.redeliver(&parcel{number: pc.number, lane: pc.lane, records: pc.records, bytes: pc.bytes})
 	}
 	pc.part, pc.records = nil, nil
 	if len(r.free) < keepParcels {
