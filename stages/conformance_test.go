@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"go.uber.org/goleak"
 
@@ -21,6 +22,7 @@ import (
 	"millrace/stages"
 	"millrace/stages/internal/eventjson"
 	"millrace/stages/internal/poison"
+	"millrace/stages/internal/pubsub"
 	"millrace/stages/resource/kafka"
 	"millrace/stages/source/file"
 )
@@ -41,6 +43,10 @@ func TestEveryStageKeepsTheRulesOfItsKind(t *testing.T) {
 		"source/poison": {Feed: poisonEvents},
 		// Its example writes below the working directory.
 		"sink/file": {Set: []string{"routes.store.sink.file.path=" + filepath.Join(t.TempDir(), "events.ndjson")}},
+		// Its example's other route publishes.
+		"source/watermill": {Feed: publishEvents},
+		// Without PostgreSQL there is nothing to read; its own tests with the tag real have one.
+		"source/outbox": {Skip: skip("it needs a PostgreSQL to read from", "open and close", "probe", "reads", "memory", "receipts")},
 		// Its example posts to the pipeline's own generator, which is not open here.
 		"sink/http": {Env: map[string]string{"TARGET_URL": taker(t)}},
 	})
@@ -96,6 +102,30 @@ func typeLines(t *testing.T) func(context.Context, stagetest.T, stagetest.Bench)
 				t.Errorf("writing: %v", err)
 			}
 		}
+	}
+}
+
+func skip(reason string, rules ...string) map[string]string {
+	skips := map[string]string{}
+	for _, rule := range rules {
+		skips[rule] = reason
+	}
+	return skips
+}
+
+// publishEvents publishes in the gochannel of the pipeline until the rule is
+// done with it.
+func publishEvents(ctx context.Context, _ stagetest.T, b stagetest.Bench) {
+	channel := pubsub.OpenChannel(b.StateDir, nil)
+	defer channel.Close()
+	publish := channel.Publish("orders")
+	for i := 0; ctx.Err() == nil; i++ {
+		e := stagetest.Events(fmt.Sprint("event ", i))[0]
+		msg, err := pubsub.JSON.Encode(&e)
+		if err != nil {
+			return
+		}
+		publish(ctx, []*message.Message{msg}, make([]error, 1))
 	}
 }
 

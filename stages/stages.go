@@ -19,12 +19,15 @@ import (
 	kafkasink "millrace/stages/sink/kafka"
 	sqlsink "millrace/stages/sink/sql"
 	"millrace/stages/sink/stdout"
+	watermillsink "millrace/stages/sink/watermill"
 	filesource "millrace/stages/source/file"
 	"millrace/stages/source/generator"
 	httpsource "millrace/stages/source/http"
 	kafkasource "millrace/stages/source/kafka"
+	"millrace/stages/source/outbox"
 	"millrace/stages/source/poison"
 	"millrace/stages/source/stdin"
+	watermillsource "millrace/stages/source/watermill"
 	"millrace/stages/transform/enrich"
 	"millrace/stages/transform/filter"
 	"millrace/stages/transform/parse"
@@ -44,6 +47,8 @@ func All() []stage.Stage {
 		filesource.Stage,
 		stdin.Stage,
 		kafkasource.Stage,
+		watermillsource.Stage,
+		outbox.Stage,
 		poison.Stage,
 
 		limiter.Stage,
@@ -59,6 +64,7 @@ func All() []stage.Stage {
 		kafkasink.Stage,
 		sqlsink.Stage,
 		httpsink.Stage,
+		watermillsink.Stage,
 		filesink.Stage,
 		stdout.Stage,
 		drop.Stage,
