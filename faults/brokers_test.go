@@ -9,8 +9,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"millrace/internal/engineproc"
 )
 
 // Three brokers, each record on all of them, two of which must have it: one
@@ -32,7 +30,7 @@ func TestOneOfThreeBrokersDown(t *testing.T) {
 	at := l.ends()
 	must(t, dead.Kill())
 	killed := time.Now()
-	engineproc.Eventually(t, eventually, "all partitions take events again", func() bool {
+	await(t, eventually, "all partitions take events again", func() bool {
 		now := l.ends()
 		for partition, end := range at {
 			if now[partition] <= end+100 { // more than was underway at the kill

@@ -14,7 +14,6 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/faults/internal/proxy"
-	"millrace/internal/engineproc"
 	"millrace/internal/evidence"
 )
 
@@ -103,7 +102,7 @@ func TestDiskFullUnderTheSpool(t *testing.T) {
 	before := l.engines[0].now().Route("ingest").Books.Delivered
 
 	d.free()
-	engineproc.Eventually(t, soon, "the route goes on when there is room", func() bool {
+	await(t, soon, "the route goes on when there is room", func() bool {
 		return l.engines[0].now().Route("ingest").Books.Delivered > before
 	})
 	l.finish()
@@ -153,7 +152,7 @@ func TestDiskFullUnderThePoisonQueue(t *testing.T) {
 	evidence.Produce(t, l.site.kafkaIn.Direct(), records...)
 	line := l.complains(d, "the route waits: ")
 	d.free()
-	engineproc.Eventually(t, eventually, "all bad events are in the poison queue", func() bool {
+	await(t, eventually, "all bad events are in the poison queue", func() bool {
 		return l.engines[0].now().Route("ingest").Books.Poisoned == bad
 	})
 	l.finish()
@@ -166,7 +165,7 @@ func TestDiskFullUnderThePoisonQueue(t *testing.T) {
 // gives up what it keeps in reserve.
 func (l *lab) complains(d *disk, texts ...string) (said string) {
 	l.t.Helper()
-	engineproc.Eventually(l.t, eventually, "the log says that the disk is full", func() bool {
+	await(l.t, eventually, "the log says that the disk is full", func() bool {
 		if d != nil {
 			d.leave(0)
 		}
@@ -187,7 +186,7 @@ func (l *lab) complains(d *disk, texts ...string) (said string) {
 func (l *lab) waits(route string) {
 	l.t.Helper()
 	p := l.engines[0].now()
-	engineproc.Eventually(l.t, eventually, "the route waits", func() bool {
+	await(l.t, eventually, "the route waits", func() bool {
 		before := p.Route(route).Books
 		pause(2 * time.Second)
 		after := p.Route(route)

@@ -8,7 +8,6 @@ import (
 	"sync"
 	"testing"
 
-	"millrace/internal/engineproc"
 	"millrace/internal/evidence"
 )
 
@@ -32,7 +31,7 @@ func Test100ParallelStartsOfTheGenerator(t *testing.T) {
 	}
 	all.Wait()
 	var told struct{ TotalGenerated, TotalRateLimited int }
-	engineproc.Eventually(t, eventually, "all events are settled", func() bool {
+	await(t, eventually, "all events are settled", func() bool {
 		status, body := p.Get("/api/v1/generator/status")
 		if status != http.StatusOK {
 			return !p.Running()

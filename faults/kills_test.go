@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"millrace/faults/internal/proxy"
-	"millrace/internal/engineproc"
 )
 
 // The engine dies ten times: while it starts, while events flow, while they go
@@ -22,7 +21,7 @@ func TestKill9AtAnyMoment(t *testing.T) {
 	for i := range kills {
 		e.start()
 		if i%2 == 1 { // it lives until it works, and dies with much in flight
-			engineproc.Eventually(t, soon, "the engine works", func() bool { return e.now().Route("ingest").Books.Delivered > 0 })
+			await(t, soon, "the engine works", func() bool { return e.now().Route("ingest").Books.Delivered > 0 })
 		}
 		if i%4 == 3 {
 			must(t, l.site.target.Set(proxy.BlackHole))
@@ -52,7 +51,7 @@ func TestTwoEnginesShareAGroupAndALimitAndOneDies(t *testing.T) {
 	l.start()
 	l.feeder.start(2 * limit)
 	for _, e := range l.engines {
-		engineproc.Eventually(t, soon, "both engines work", func() bool { return e.now().Route("ingest").Books.Delivered > 500 })
+		await(t, soon, "both engines work", func() bool { return e.now().Route("ingest").Books.Delivered > 500 })
 	}
 	began, before := time.Now(), l.records()
 	pause(5 * time.Second)
@@ -60,7 +59,7 @@ func TestTwoEnginesShareAGroupAndALimitAndOneDies(t *testing.T) {
 	second := l.engines[1]
 	second.kill()
 	killed := time.Now()
-	engineproc.Eventually(t, eventually, "the other one takes all partitions over", func() bool { return l.owns(l.engines[0], 3) })
+	await(t, eventually, "the other one takes all partitions over", func() bool { return l.owns(l.engines[0], 3) })
 	took := time.Since(killed)
 	l.flows(1000)
 	l.finish()

@@ -159,7 +159,7 @@ func (l *lab) caughtUp() {
 	l.t.Helper()
 	owed := l.ledger.Obligations()
 	var ids int
-	if !engineproc.Within(eventually, func() bool {
+	if !comesTrue(eventually, func() bool {
 		_, ids = l.table().Count(l.t)
 		return ids >= owed
 	}) {
@@ -254,7 +254,7 @@ func (l *lab) owns(e *instance, partitions int) bool {
 func (l *lab) flows(n int) {
 	l.t.Helper()
 	_, before := l.table().Count(l.t)
-	engineproc.Eventually(l.t, eventually, fmt.Sprintf("%d more rows are written", n), func() bool {
+	await(l.t, eventually, fmt.Sprintf("%d more rows are written", n), func() bool {
 		_, now := l.table().Count(l.t)
 		return now >= before+n
 	})

@@ -78,6 +78,28 @@ func jars() (string, error) {
 	return dir, nil
 }
 
+// await polls until a condition holds, and fails the test when that takes longer
+// than limit. It asks engines and a database that have little of the machine, and
+// so it does not ask often.
+func await(t testing.TB, limit time.Duration, what string, holds func() bool) {
+	t.Helper()
+	if !comesTrue(limit, holds) {
+		t.Fatalf("has not come true within %v: %s", limit, what)
+	}
+}
+
+// comesTrue polls until a condition holds, and reports whether it did in time.
+func comesTrue(limit time.Duration, holds func() bool) bool {
+	poll := time.NewTicker(200 * time.Millisecond)
+	defer poll.Stop()
+	for deadline := time.Now().Add(limit); !holds(); <-poll.C {
+		if time.Now().After(deadline) {
+			return false
+		}
+	}
+	return true
+}
+
 // pause lets faults and load go on for a while.
 func pause(d time.Duration) { <-time.After(d) }
 

@@ -9,7 +9,6 @@ import (
 	"time"
 
 	"millrace/faults/internal/proxy"
-	"millrace/internal/engineproc"
 )
 
 // wide is by how much a machine may be slower than the one that the product's
@@ -115,7 +114,7 @@ func TestRedisStopped(t *testing.T) {
 	pause(8*time.Second - time.Since(began))
 	took, passed := time.Since(began), l.records()-before
 	must(t, l.site.redis.Start())
-	engineproc.Eventually(t, soon, "the limit is shared again", func() bool { return l.seen(1, "limiter_mode", `mode="redis"`) })
+	await(t, soon, "the limit is shared again", func() bool { return l.seen(1, "limiter_mode", `mode="redis"`) })
 	l.finish()
 	l.drained()
 	if most := int64((took + time.Second).Seconds() * limit); passed > most {
@@ -138,7 +137,7 @@ func TestNetworkPartition(t *testing.T) {
 	l.opens("ingest")
 	l.feeder.rest()
 	l.feeder.start(8000)
-	engineproc.Eventually(t, eventually, "the spool is full", func() bool { return l.seen(1, "millrace_spool_full", `route="ingest"`) })
+	await(t, eventually, "the spool is full", func() bool { return l.seen(1, "millrace_spool_full", `route="ingest"`) })
 	engine := l.engines[0].now()
 	held, _ := engine.Metric("millrace_spool_bytes", `route="ingest"`)
 	const bound = 64 << 20
@@ -162,26 +161,26 @@ func TestNetworkPartition(t *testing.T) {
 // opens waits until the breaker of a route is open.
 func (l *lab) opens(route string) {
 	l.t.Helper()
-	engineproc.Eventually(l.t, soon, "the breaker of "+route+" opens", func() bool { return l.seen(1, "circuit_breaker_state", `route="`+route+`"`) })
+	await(l.t, soon, "the breaker of "+route+" opens", func() bool { return l.seen(1, "circuit_breaker_state", `route="`+route+`"`) })
 }
 
 // spools waits until the spool of a route is used.
 func (l *lab) spools(route string) {
 	l.t.Helper()
-	engineproc.Eventually(l.t, soon, "the spool of "+route+" is used", func() bool { return l.seen(1, "millrace_spool_events", `route="`+route+`"`) })
+	await(l.t, soon, "the spool of "+route+" is used", func() bool { return l.seen(1, "millrace_spool_events", `route="`+route+`"`) })
 }
 
 // fallsBack waits until the limit is counted locally.
 func (l *lab) fallsBack() {
 	l.t.Helper()
-	engineproc.Eventually(l.t, soon, "the limiter counts locally", func() bool { return l.seen(1, "limiter_mode", `mode="local"`) })
+	await(l.t, soon, "the limiter counts locally", func() bool { return l.seen(1, "limiter_mode", `mode="local"`) })
 }
 
 // says waits for the first line after a time that says something about a route,
 // and returns its time.
 func (l *lab) says(text, route string, after time.Time) (at time.Time) {
 	l.t.Helper()
-	engineproc.Eventually(l.t, eventually, "a log line of "+route+" says: "+text, func() bool {
+	await(l.t, eventually, "a log line of "+route+" says: "+text, func() bool {
 		for _, line := range l.engines[0].now().Lines() {
 			message, _ := line["msg"].(string)
 			stamp, _ := line["time"].(string)

@@ -9,7 +9,6 @@ import (
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
-	"millrace/internal/engineproc"
 	"millrace/internal/evidence"
 )
 
@@ -26,7 +25,7 @@ func TestPoisonRecordFirstInAPartition(t *testing.T) {
 	l.start()
 	l.sendAll(3000)
 	l.caughtUp()
-	engineproc.Eventually(t, soon, "the poison queue has the bad ones", func() bool { return len(l.poison()) >= len(bad) })
+	await(t, soon, "the poison queue has the bad ones", func() bool { return len(l.poison()) >= len(bad) })
 	l.stopped()
 	poison := l.poison()
 	slices.Sort(poison)

@@ -12,8 +12,6 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"millrace/internal/engineproc"
 )
 
 // fullSet is from how many seeds on a set must have seen every state.
@@ -128,7 +126,7 @@ func (r *seedRun) round(faults []*fault) {
 	}
 	pause(main.lasts - time.Since(began))
 	for _, w := range main.wants {
-		if !engineproc.Within(soon, func() bool { return r.lab.seen(1, w.metric, w.label) }) {
+		if !comesTrue(soon, func() bool { return r.lab.seen(1, w.metric, w.label) }) {
 			r.t.Errorf("during %q this was not seen within %v: %s", main.what, soon, w.state)
 			continue
 		}
@@ -142,7 +140,7 @@ func (r *seedRun) round(faults []*fault) {
 func (r *seedRun) closed() {
 	r.t.Helper()
 	for _, route := range []string{"ingest", "audit"} {
-		engineproc.Eventually(r.t, eventually, "the breaker of "+route+" closes", func() bool {
+		await(r.t, eventually, "the breaker of "+route+" closes", func() bool {
 			return !r.lab.seen(1, "circuit_breaker_state", `route="`+route+`"`)
 		})
 	}

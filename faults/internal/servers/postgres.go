@@ -25,7 +25,7 @@ type Postgres struct {
 // NewPostgres prepares a server below dir, with the newest version installed.
 func NewPostgres(dir string) (*Postgres, error) {
 	found, _ := filepath.Glob("/usr/lib/postgresql/*/bin/postgres")
-	if path, err := exec.LookPath("postgres"); err == nil {
+	if path, err := exec.LookPath("postgres"); err == nil && len(found) == 0 {
 		found = append(found, path)
 	}
 	if len(found) == 0 {
