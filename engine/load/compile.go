@@ -6,6 +6,7 @@ import (
 	"os"
 	"strconv"
 	"strings"
+	"sync/atomic"
 
 	"millrace/engine/stage"
 )
@@ -263,7 +264,7 @@ func (c *compiler) phase(p *Phase, key string, number uint64) curve {
 		made = until{repeat(made, math.Inf(1)), long} // a trace, again from its beginning
 	}
 	if p.Noise != nil && *p.Noise > 0 {
-		made = noisy{made, float64(*p.Noise), mix(uint64(c.seed)) + mix(number)}
+		made = noisy{made, float64(*p.Noise), mix(uint64(c.seed)) + mix(number), new(atomic.Pointer[group])}
 	}
 	return made
 }

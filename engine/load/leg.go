@@ -78,6 +78,9 @@ func (l *leg) total(e float64) float64 {
 	}
 }
 
+// rateAt is the rate of a leg that moves along its plan.
+func (l *leg) rateAt(e float64) float64 { return l.plan.curve.rate(l.at+e) * l.scale }
+
 func (l *leg) totalAt(t time.Duration) float64 {
 	return l.total(float64(max(min(t, l.until)-l.from, 0)))
 }

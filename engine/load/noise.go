@@ -1,6 +1,9 @@
 package load
 
-import "math"
+import (
+	"math"
+	"sync/atomic"
+)
 
 const (
 	noiseSlots = 10
@@ -16,40 +19,62 @@ type noisy struct {
 	curve
 	share float64
 	seed  uint64
+	last  *atomic.Pointer[group] // that was asked for: the next question is likely about it
 }
 
-// groupAt is the group that t is in: where it begins, how long it is, and how
-// much of its time has gone by, within the curve, at the end of each slot.
-func (c noisy) groupAt(t float64) (start, long float64, ends [noiseSlots + 1]float64) {
+// group is ten slots.
+type group struct {
+	number, start, long float64
+	ends                [noiseSlots + 1]float64 // how much of the curve's time has gone by at the end of each slot
+}
+
+// groupAt is the group that t is in. Groups begin at the same time inside the
+// curve and outside.
+func (c noisy) groupAt(t float64) *group {
 	n := math.Floor(t / noiseGroup)
-	start, long = n*noiseGroup, noiseGroup
-	if end := c.length(); t >= end && start == end && n > 0 {
+	if end := c.length(); t >= end && n > 0 && n*noiseGroup == end {
 		n--
-		start -= noiseGroup
 	}
-	long = min(long, c.length()-start)
+	g := c.last.Load()
+	if g == nil || g.number != n {
+		g = c.group(n)
+		c.last.Store(g)
+	}
+	return g
+}
+
+func (c noisy) group(n float64) *group {
+	g := &group{number: n, start: n * noiseGroup}
+	g.long = min(noiseGroup, c.length()-g.start)
 	for slot := range noiseSlots {
 		x := mix(c.seed + uint64(n)*noiseSlots + uint64(slot))
 		weight := max(1+c.share*(2*float64(x>>11)/(1<<53)-1), 1e-6)
-		ends[slot+1] = ends[slot] + weight
+		g.ends[slot+1] = g.ends[slot] + weight
 	}
-	for slot := range ends {
-		ends[slot] *= long / ends[noiseSlots]
+	factor := g.long / g.ends[noiseSlots]
+	for slot := range g.ends {
+		g.ends[slot] *= factor
 	}
-	ends[noiseSlots] = long
-	return start, long, ends
+	g.ends[noiseSlots] = g.long
+	return g
+}
+
+// slotAt is the slot of a time, and how fast the curve runs in it.
+func (g *group) slotAt(t float64) (slot int, speed float64) {
+	each := g.long / noiseSlots
+	if each == 0 {
+		return 0, 1
+	}
+	slot = min(int((t-g.start)/each), noiseSlots-1)
+	return slot, (g.ends[slot+1] - g.ends[slot]) / each
 }
 
 // inner is the time of the curve at t, and how fast it runs there.
 func (c noisy) inner(t float64) (at, speed float64) {
-	start, long, ends := c.groupAt(t)
-	each := long / noiseSlots
-	if each == 0 {
-		return t, 1
-	}
-	slot := min(int((t-start)/each), noiseSlots-1)
-	speed = (ends[slot+1] - ends[slot]) / each
-	return start + min(ends[slot]+(t-start-float64(slot)*each)*speed, ends[slot+1]), speed
+	g := c.groupAt(t)
+	slot, speed := g.slotAt(t)
+	in := g.ends[slot] + (t-g.start-float64(slot)*g.long/noiseSlots)*speed
+	return g.start + min(in, g.ends[slot+1]), speed
 }
 
 func (c noisy) rate(t float64) float64 {
@@ -64,14 +89,14 @@ func (c noisy) total(t float64) float64 {
 
 func (c noisy) when(h float64) float64 {
 	at := c.curve.when(h)
-	start, long, ends := c.groupAt(at) // groups begin at the same time inside and outside
-	each := long / noiseSlots
+	g := c.groupAt(at)
+	each := g.long / noiseSlots
 	for slot := range noiseSlots {
-		if in := at - start; in <= ends[slot+1] {
-			return start + float64(slot)*each + (in-ends[slot])*each/(ends[slot+1]-ends[slot])
+		if in := at - g.start; in <= g.ends[slot+1] {
+			return g.start + float64(slot)*each + (in-g.ends[slot])*each/(g.ends[slot+1]-g.ends[slot])
 		}
 	}
-	return start + long
+	return g.start + g.long
 }
 
 // mix makes 64 random bits of a number.

@@ -85,7 +85,7 @@ func (p *Plan) When(h float64) time.Duration {
 // by a factor each time, ends soon.
 func first(total, guess func(float64) float64, h, long float64) time.Duration {
 	long = min(long, far)
-	t := math.Ceil(guess(h))
+	t := max(math.Ceil(guess(h)), 0)
 	if !(t <= long) {
 		t = long
 	}

@@ -92,22 +92,46 @@ func (p *Player) Take(now time.Duration, most int, due []time.Duration) []time.D
 	return due
 }
 
-// draw adds the events of a leg until it has brought so many.
+// draw adds the events of a leg until it has brought so many, or the rate
+// changes in a way that needs another look.
 func (p *Player) draw(l *leg, end float64, most int, due []time.Duration) []time.Duration {
 	e := float64(l.when(p.next) - l.from)
-	s, ok := l.steady(e)
-	if !ok || p.next < s.base {
-		p.next += p.gaps.next()
-		return append(due, l.from+time.Duration(e))
-	}
-	until := end
-	if !math.IsInf(s.end, 1) {
-		until = min(end, s.base+(s.end-s.start)*s.rate/second)
-	}
 	due = append(due, l.from+time.Duration(e))
+	at := p.next
 	p.next += p.gaps.next()
-	for p.next <= until && len(due) < most {
+	s, ok := l.steady(e)
+	if !ok {
+		return p.follow(l, e, at, end, most, due)
+	}
+	if at < s.base {
+		return due
+	}
+	if !math.IsInf(s.end, 1) {
+		end = min(end, s.base+(s.end-s.start)*s.rate/second)
+	}
+	for p.next <= end && len(due) < most {
 		due = append(due, l.from+time.Duration(s.when(p.next)))
+		p.next += p.gaps.next()
+	}
+	return due
+}
+
+// follow adds the events of a leg where its rate changes: each is looked for
+// where the one before it, which was the event at, and the rate there say, and
+// then found exactly.
+func (p *Player) follow(l *leg, e, at, end float64, most int, due []time.Duration) []time.Duration {
+	long := l.length()
+	for p.next <= end && len(due) < most {
+		guess := func(h float64) float64 {
+			near := e + (h-at)/l.rateAt(e)*second
+			if !(near > e && near < e+second/10) {
+				return l.guess(h)
+			}
+			return near - (l.total(near)-h)/l.rateAt(near)*second
+		}
+		d := first(l.total, guess, p.next, long)
+		due = append(due, l.from+d)
+		e, at = float64(d), p.next
 		p.next += p.gaps.next()
 	}
 	return due

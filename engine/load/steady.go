@@ -26,11 +26,23 @@ func steadyAt(c curve, t float64) (s stretchOf, ok bool) {
 	case until:
 		s, ok = steadyAt(c.curve, t)
 		s.end = min(s.end, c.long)
+	case noisy: // over a constant rate, each slot is at one rate
+		if whole, flat := c.curve.(linear); flat && whole.from == whole.to {
+			return c.slotOf(t, whole.from), true
+		}
 	case scaled:
 		s, ok = steadyAt(c.curve, t)
 		s.base, s.rate = s.base*c.factor, s.rate*c.factor
 	}
 	return s, ok
+}
+
+// slotOf is the slot around t of noise over a constant rate.
+func (c noisy) slotOf(t, rate float64) stretchOf {
+	g := c.groupAt(t)
+	slot, speed := g.slotAt(t)
+	start := g.start + float64(slot)*g.long/noiseSlots
+	return stretchOf{start, start + g.long/noiseSlots, c.curve.total(g.start + g.ends[slot]), rate * speed}
 }
 
 // peak is the highest rate of a curve, or somewhat more.

@@ -127,7 +127,7 @@ func TestWhatCannotBeRead(t *testing.T) {
 		"{profile: flash, phases: []}":     "phases: have no place beside",
 		"{file: none.yaml}":                "file: none.yaml cannot be read: no such file or directory",
 		"phases: [&a {sum: [*a]}]":         "nested too deeply",
-		"{profile: steady, scale: 1e9}":     "phases.0.constant: must be at most 1G/s once it is scaled",
+		"{profile: steady, scale: 1e9}":    "phases.0.constant: must be at most 1G/s once it is scaled",
 		"{phases: [{constant: 1/s}], x: }": "x: unknown key",
 	} {
 		if _, err := read.Text("", []byte(text)); err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "\n") {

@@ -1,0 +1,67 @@
+package load
+
+import (
+	"math"
+	"time"
+)
+
+// Outline is a length of time that shows what the plan does: one round of it,
+// or of what goes on for ever at its end.
+func (p *Plan) Outline() time.Duration {
+	if long := p.once.length(); !math.IsInf(long, 1) {
+		return span(long)
+	}
+	last := len(p.once.parts) - 1
+	before := p.once.start[last]
+	cycle := cycleOf(p.once.parts[last])
+	if cycle == 0 {
+		cycle = max(float64(time.Minute), before/4)
+	}
+	return span(before + cycle)
+}
+
+// cycleOf is how long it takes until a curve repeats itself; 0: it does not.
+func cycleOf(c curve) (long float64) {
+	switch c := c.(type) {
+	case sine:
+		return c.period
+	case repeated:
+		return c.long
+	case noisy:
+		return cycleOf(c.curve)
+	case sum:
+		for _, part := range c {
+			long = max(long, cycleOf(part))
+		}
+	}
+	return long
+}
+
+// Start is when a phase of the first round begins.
+func (p *Plan) Start(phase int) time.Duration { return span(p.phases[phase].start) }
+
+// Count counts the events that are due in each of n buckets of a span, from the
+// beginning, as they arrive: with their randomness.
+func (p *Plan) Count(over time.Duration, n int) []float64 {
+	counts := make([]float64, n)
+	if p.unlimited || over <= 0 {
+		return counts
+	}
+	pl := &Player{}
+	pl.start(newMode(p), 0)
+	tick := over.Truncate(Tick)
+	var due []time.Duration
+	for {
+		due = due[:0]
+		l := &pl.legs[0]
+		for end := l.totalAt(tick); pl.next <= end && len(due) < 1000; {
+			due = pl.draw(l, end, 1000, due)
+		}
+		if len(due) == 0 {
+			return counts
+		}
+		for _, d := range due {
+			counts[min(int(float64(d)/float64(over)*float64(n)), n-1)]++
+		}
+	}
+}
