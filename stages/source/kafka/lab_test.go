@@ -230,7 +230,12 @@ func rest(t testing.TB, r *reader) []string {
 // until waits for something that another goroutine brings about.
 func until(t testing.TB, what string, ok func() bool) {
 	t.Helper()
-	deadline := time.After(patient)
+	untilWithin(t, patient, what, ok)
+}
+
+func untilWithin(t testing.TB, limit time.Duration, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(limit)
 	tick := time.NewTicker(5 * time.Millisecond)
 	defer tick.Stop()
 	for !ok() {
