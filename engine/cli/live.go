@@ -127,6 +127,9 @@ func describe(s *engine.RouteStatus, last, now glance) liveRow {
 			row.word(st.Name, state)
 		}
 	}
+	if n := now.page.Diverted; n > 0 {
+		row.count("diverted", n, rankTrouble)
+	}
 	for _, o := range []event.Outcome{event.Poisoned, event.Shed, event.Rejected} {
 		if n := now.page.Outcomes[o]; n > 0 {
 			row.count(o.String(), n, rankTrouble)

@@ -49,8 +49,8 @@ type routeConfig struct {
 	Middleware *node `yaml:"middleware" form:"list of stages"`
 	// Sink is where its events go: a stage, another route, or several branches. Required.
 	Sink *node `yaml:"sink" form:"one stage, or route, broadcast, switch"`
-	// Spool is a store on disk for what the sink cannot take now. Without it, events wait and the
-	// source with them.
+	// Spool is a store on disk for what the sink cannot take now: with one, the route takes events
+	// also before its sink is there. Without it, events wait and the source with them.
 	Spool *node `yaml:"spool" form:"map"`
 }
 
@@ -70,8 +70,8 @@ type batchConfig struct {
 
 // spoolConfig are the keys of `spool:` in a route.
 type spoolConfig struct {
-	// When is what goes to the spool: open for what cannot be delivered now and what must stay
-	// behind it, always for everything.
+	// When is what goes to the spool: open for what cannot be delivered now (the sink is away or
+	// not open yet, the breaker is open) and what must stay behind it, always for everything.
 	When string `yaml:"when"`
 	// Max is how much it holds, at least batch.bytes.
 	Max stage.Size `yaml:"max"`

@@ -3,7 +3,8 @@
 // routes, and what stages mount.
 //
 //	/healthz                       200 while the process lives
-//	/readyz                        200 when every route runs, else 503 and why
+//	/readyz                        200 when every route runs, else 503 and why; one
+//	                               with a spool runs while its sink is away
 //	/metrics                       Prometheus
 //	/debug/pprof/                  Go profiles
 //	/actuator/health               every dependency, probed now; 503 when one is down
