@@ -171,12 +171,22 @@ func TestBehindASpoolASinkParksAlone(t *testing.T) {
 	}
 }
 
-// deaf is a sink whose writes get no answer; it can be asked whether it is there.
-type deaf struct{ there error }
+// deaf is a sink whose writes get no answer; it can be asked whether it is there,
+// unless it is too busy.
+type deaf struct {
+	there error
+	busy  bool
+}
 
 func (d *deaf) Open(context.Context, stage.Settings) (stage.Writer, error) { return d, nil }
 func (d *deaf) Close(context.Context) error                                { return nil }
-func (d *deaf) Probe(context.Context) error                                { return d.there }
+func (d *deaf) Probe(ctx context.Context) error {
+	if d.busy {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return d.there
+}
 func (d *deaf) Write(ctx context.Context, _ *event.Batch) error {
 	wait, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
@@ -186,7 +196,7 @@ func (d *deaf) Write(ctx context.Context, _ *event.Batch) error {
 
 func TestTheSpoolDoesNotWaitForTheTimeoutOfASinkThatIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, stage.Stage{Name: "deaf", Kind: stage.KindSink, New: func() any { return &deaf{errAway} }})
+		w := newWorld(t, stage.Stage{Name: "deaf", Kind: stage.KindSink, New: func() any { return &deaf{there: errAway} }})
 		w.start("drain_timeout: 1s\n" + strings.Replace(spooled, "out1", "deaf", 1))
 		began := time.Now()
 		w.sources["in1"].SendEvents("a")
@@ -203,8 +213,14 @@ func TestTheSpoolDoesNotWaitForTheTimeoutOfASinkThatIsAway(t *testing.T) {
 }
 
 func TestASlowSinkThatIsThereIsWaitedFor(t *testing.T) {
+	for name, sink := range map[string]*deaf{"there": {}, "too busy to say": {busy: true}} {
+		t.Run(name, func(t *testing.T) { waitsFor(t, sink) })
+	}
+}
+
+func waitsFor(t *testing.T, sink *deaf) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, stage.Stage{Name: "deaf", Kind: stage.KindSink, New: func() any { return &deaf{nil} }})
+		w := newWorld(t, stage.Stage{Name: "deaf", Kind: stage.KindSink, New: func() any { return sink }})
 		w.start("drain_timeout: 1s\n" + strings.Replace(spooled, "out1", "deaf", 1))
 		began := time.Now()
 		w.sources["in1"].SendEvents("a")

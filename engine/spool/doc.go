@@ -17,8 +17,8 @@
 //
 // The chain may come later than the front, or park without it: as long as a
 // Store is detached from its chain, everything goes into the file. And an
-// attempt that hangs is given up as soon as the sink, when asked, is not there
-// (Front.Watch), rather than when the sink's own timeout is over.
+// attempt that hangs is given up as soon as the sink, when asked, says that
+// nobody is there (Front.Watch), rather than when its own timeout is over.
 //
 // The file is a SQLite database, a row per batch. Batches that are to be
 // stored at the same time share a commit, and with it the flush to the disk;

@@ -14,7 +14,8 @@ import (
 // meant for slow answers. Meanwhile the batches that are on their way hold up
 // all others. So attempts that take longer than this are looked after: what
 // they deliver to is asked whether it is there, and when it is not, they are
-// given up and their events stored.
+// given up and their events stored. No answer to the question proves nothing: a
+// busy client may not come to ask.
 const (
 	patience     = time.Second
 	probeTimeout = time.Second
@@ -120,7 +121,7 @@ func (f *Front) look(ctx context.Context) {
 	}
 	probing, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
-	if err := f.Probe(probing); err != nil && ctx.Err() == nil {
+	if err := f.Probe(probing); err != nil && probing.Err() == nil {
 		f.watch.giveUp(began, err)
 	}
 }
