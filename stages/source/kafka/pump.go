@@ -101,7 +101,7 @@ func (r *reader) trouble(partition int32, err error) {
 	switch classified := kafka.Classify(err); {
 	case errors.Is(err, context.Canceled), errors.Is(err, kgo.ErrClientClosed):
 	case stage.ClassOf(classified) == stage.Unfixable:
-		r.fail(r.fatal(err))
+		r.fail(r.fatal(classified))
 	case errors.As(err, &loss):
 		r.log.Error("the brokers have lost records of a partition", "partition", partition, "error", err)
 	case errors.As(err, &session):

@@ -57,7 +57,7 @@ func (r *reader) sayWhy(ctx context.Context) {
 	case err == nil:
 		r.nag.warn("waiting for the group to give out its partitions")
 	case stage.ClassOf(kafka.Classify(err)) == stage.Unfixable:
-		r.fail(r.fatal(err))
+		r.fail(r.fatal(kafka.Classify(err)))
 	case errors.Is(err, kerr.UnknownTopicOrPartition):
 		r.nag.warn("waiting for the topic to be made", "error", err)
 	case !errors.Is(err, context.Canceled):
