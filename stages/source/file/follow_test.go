@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -459,17 +460,27 @@ func TestAStuckFileDoesNotHoldUpOthersNorFillMemory(t *testing.T) {
 	}
 }
 
-func TestFilesThatCannotBeReadAreTriedAgain(t *testing.T) {
+func TestAFileThatCannotBeReadIsNamedOnceAndTriedAgain(t *testing.T) {
 	l := newLab(t)
+	var log bytes.Buffer
+	l.reader.log = slog.New(slog.NewTextHandler(&log, nil))
 	l.write("app.log", "one\n")
-	l.write("other.log", "fine\n")
-	l.must(l.reader.scan(context.Background())) // known by now
-	l.reader.troubled(l.reader.paths[l.path("app.log")], syscall.EACCES)
-	l.reader.scan(context.Background())
-	got := l.read()
-	slices.Sort(got)
-	if want := []string{"fine", "one"}; !slices.Equal(got, want) {
-		t.Errorf("got %q, want %q", got, want)
+	l.expect("before", "one")
+	f := l.reader.paths[l.path("app.log")]
+	for range 3 { // as an open that is denied
+		l.reader.troubled(f, syscall.EACCES)
+		l.reader.afterScan(1)
+	}
+	if n := strings.Count(log.String(), "cannot read a file"); n != 1 || l.reader.Status()["unreadable"] != int64(1) {
+		t.Errorf("said %d times: %s", n, log.String())
+	}
+	if err := l.reader.Probe(t.Context()); err == nil {
+		t.Error("nothing can be read, and the source calls itself ready")
+	}
+	l.write("app.log", "two\n")
+	l.expect("when it can be read again", "two")
+	if err := l.reader.Probe(t.Context()); err != nil || !strings.Contains(log.String(), "can be read again") {
+		t.Errorf("%v; the log says %s", err, log.String())
 	}
 }
 

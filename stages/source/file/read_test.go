@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"io"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -188,17 +187,5 @@ func TestWrongConfigurationIsReported(t *testing.T) {
 		if c.key == "" && len(p.Found) > 0 || c.key != "" && (len(p.Found) != 1 || p.Found[0].Key != c.key) {
 			t.Errorf("want a problem of %q, got %+v", c.key, p.Found)
 		}
-	}
-}
-
-func TestUnreadableFilesMakeTheSourceUnready(t *testing.T) {
-	l := newLab(t)
-	l.write("app.log", "one\n")
-	l.must(os.Mkdir(l.path("folder"), 0o755))
-	l.must(l.reader.scan(t.Context()))
-	l.must(l.reader.Probe(t.Context()))
-	l.reader.unreadable.Store(1)
-	if err := l.reader.Probe(t.Context()); err == nil {
-		t.Error("nothing can be read, and Probe says nothing")
 	}
 }
