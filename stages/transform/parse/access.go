@@ -16,6 +16,8 @@ import (
 type access struct {
 	client, ident, user, time, request, status, bytes string
 	referer, agent, forwarded                         string // "" where the line has none
+
+	plain bool // no backslash is in the line
 }
 
 // stampLength is that of 10/Oct/2026:13:55:36 -0700.
@@ -24,6 +26,7 @@ const stampLength = 26
 // scanAccess cuts a line. It agrees with the regular expression in the tests
 // on every input.
 func scanAccess(s string, a *access) bool {
+	a.plain = strings.IndexByte(s, '\\') < 0
 	var ok bool
 	if a.client, s, ok = cutWord(s); !ok {
 		return false
@@ -40,7 +43,7 @@ func scanAccess(s string, a *access) bool {
 	if !isStamp(a.time) || s[:3] != `] "` {
 		return false
 	}
-	if a.request, s, ok = cutQuoted(s[3:]); !ok || len(s) < 6 || s[0] != ' ' || !isDigits(s[1:4]) || s[4] != ' ' {
+	if a.request, s, ok = a.cut(s[3:]); !ok || len(s) < 6 || s[0] != ' ' || !isDigits(s[1:4]) || s[4] != ' ' {
 		return false
 	}
 	a.status, s = s[1:4], s[5:]
@@ -64,10 +67,10 @@ func scanAccessEnd(s string, a *access) bool {
 	if len(s) < 2 || s[0] != ' ' || s[1] != '"' {
 		return false
 	}
-	if a.referer, s, ok = cutQuoted(s[2:]); !ok || len(s) < 2 || s[0] != ' ' || s[1] != '"' {
+	if a.referer, s, ok = a.cut(s[2:]); !ok || len(s) < 2 || s[0] != ' ' || s[1] != '"' {
 		return false
 	}
-	if a.agent, s, ok = cutQuoted(s[2:]); !ok {
+	if a.agent, s, ok = a.cut(s[2:]); !ok {
 		return false
 	}
 	if s == "" {
@@ -76,7 +79,7 @@ func scanAccessEnd(s string, a *access) bool {
 	if s[0] != ' ' || len(s) < 2 || s[1] != '"' {
 		return false
 	}
-	a.forwarded, s, ok = cutQuoted(s[2:])
+	a.forwarded, s, ok = a.cut(s[2:])
 	return ok && s == ""
 }
 
@@ -91,6 +94,14 @@ func cutWord(s string) (word, rest string, ok bool) {
 		}
 	}
 	return "", "", false
+}
+
+// cut is cutQuoted, and faster where nothing is escaped.
+func (a *access) cut(s string) (text, rest string, ok bool) {
+	if a.plain {
+		return strings.Cut(s, `"`)
+	}
+	return cutQuoted(s)
 }
 
 // cutQuoted takes what stands before the next quotation mark that has no

@@ -95,7 +95,7 @@ func (p *parser) Apply(_ context.Context, b *event.Batch) error {
 	now := p.clock.Now().UnixNano()
 	failed := 0
 	for row, e := range b.Open() {
-		w.begin(e, now)
+		w.begin(e, now, &w.arena)
 		if err := p.find(p.text(e), w); err != nil {
 			failed++
 			p.fail(b, row, e, err)
@@ -112,8 +112,7 @@ func (p *parser) Apply(_ context.Context, b *event.Batch) error {
 
 // done gives a worker back, holding on to nothing of the events.
 func (p *parser) done(w *worker) {
-	w.arena = arena{}
-	clear(w.attributes[:cap(w.attributes)])
+	w.arena, w.attributes = arena{usual: w.arena.usual}, nil
 	w.text = [texts]string{}
 	w.times.lastText, w.stamps.text = "", ""
 	p.workers.Put(w)

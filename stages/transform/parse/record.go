@@ -37,8 +37,8 @@ type record struct {
 	hasID      bool
 }
 
-func (r *record) begin(e *event.Event, now int64) {
-	r.attributes = append(r.attributes[:0], e.Attributes...)
+func (r *record) begin(e *event.Event, now int64, a *arena) {
+	r.attributes = append(a.begin(len(e.Attributes)), e.Attributes...)
 	r.before, r.now = len(r.attributes), now
 	if e.Due != 0 {
 		r.now = e.Due
@@ -49,7 +49,6 @@ func (r *record) begin(e *event.Event, now int64) {
 
 // again forgets what a format found that did not fit.
 func (r *record) again() {
-	clear(r.attributes[r.before:])
 	r.attributes = r.attributes[:r.before]
 	r.text = [texts]string{}
 	r.hasTime, r.hasLevel, r.hasID = false, false, false
@@ -80,6 +79,9 @@ func (r *record) commit(e *event.Event, a *arena) {
 
 // textField takes text of a format that knows that it is text.
 func (r *record) textField(f *field, s string) error {
+	if f.to == toAttribute && f.as == asFound {
+		return r.attribute(f.key, event.String(s))
+	}
 	if f.to >= toMessage && f.as == asFound {
 		r.text[f.to-toMessage] = s
 		return nil
@@ -97,6 +99,9 @@ func (r *record) guess(f *field, s string) error {
 
 // put takes a value.
 func (r *record) put(f *field, v event.Value) error {
+	if f.to == toAttribute && f.as == asFound {
+		return r.attribute(f.key, v)
+	}
 	if f.as != asFound {
 		var ok bool
 		if v, ok = convert(v, f.as); !ok {
@@ -270,25 +275,37 @@ type arena struct {
 	attributes []event.Attribute
 	text       []byte
 	left       int // events that may still come
+	usual      int // how many attributes events have
 }
 
-// spare is how many attributes a later stage may add to an event before that
-// costs the event memory of its own.
-const spare = 2
+const (
+	// spare is how many attributes a later stage may add to an event before that
+	// costs the event memory of its own.
+	spare = 2
+	// maxUsual and maxChunk bound what is taken for events that may need less.
+	maxUsual = 32
+	maxChunk = 16 << 10
+)
 
-// maxChunk bounds what is taken for events that may need less.
-const maxChunk = 16 << 10
-
-func (a *arena) keep(found []event.Attribute) []event.Attribute {
-	n := len(found) + spare
+// begin is room for the attributes of the next event. Should it not be enough,
+// the event has memory of its own.
+func (a *arena) begin(had int) []event.Attribute {
+	n := max(a.usual, had) + spare
 	if cap(a.attributes)-len(a.attributes) < n {
-		a.attributes = make([]event.Attribute, 0, max(n, min(n*max(a.left, 1), maxChunk)))
+		a.attributes = make([]event.Attribute, 0, max(n, min(n*a.left, maxChunk)))
 	}
+	return a.attributes[len(a.attributes):]
+}
+
+// keep makes what was written to the room of begin an event's.
+func (a *arena) keep(found []event.Attribute) []event.Attribute {
+	a.usual = min(max(a.usual, len(found)), maxUsual)
 	start := len(a.attributes)
-	a.attributes = a.attributes[:start+n]
-	kept := a.attributes[start : start+len(found) : start+n]
-	copy(kept, found)
-	return kept
+	if end := start + len(found) + spare; end <= cap(a.attributes) && &a.attributes[:end][start] == &found[0] {
+		a.attributes = a.attributes[:end]
+		return found[: len(found) : len(found)+spare]
+	}
+	return found
 }
 
 // room makes sure that n bytes can be written to text without moving it.
