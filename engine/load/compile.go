@@ -170,7 +170,7 @@ func (c *compiler) phases(p *Profile, plan *Plan) {
 		}
 		long := part.length()
 		if math.IsInf(long, 1) && !last {
-			c.add(key+".for", "is missing: a phase that others follow needs a length, such as for: 30s")
+			c.add(key+".for", "is required: a phase that others follow needs a length, such as for: 30s")
 		}
 		plan.phases = append(plan.phases, phase{nameOf(&p.Phases[i]), p.Phases[i].Measure == nil || *p.Phases[i].Measure, start, long})
 		start += long
@@ -193,6 +193,9 @@ func nameOf(p *Phase) string {
 // loop repeats the phases, and finds profiles that never offer anything.
 func (c *compiler) loop(p *Profile, plan *Plan) {
 	plan.curve = plan.once
+	if len(plan.once.parts) == 1 {
+		plan.curve = plan.once.parts[0]
+	}
 	last := plan.phases[len(plan.phases)-1]
 	lastKey := "phases." + strconv.Itoa(len(plan.phases)-1)
 	endless := math.IsInf(last.long, 1)
@@ -209,9 +212,9 @@ func (c *compiler) loop(p *Profile, plan *Plan) {
 	}
 	switch {
 	case p.Loop == Forever:
-		plan.curve = repeat(plan.once, math.Inf(1))
+		plan.curve = repeat(plan.curve, math.Inf(1))
 	case p.Loop > 1:
-		plan.curve = repeat(plan.once, float64(p.Loop))
+		plan.curve = repeat(plan.curve, float64(p.Loop))
 	}
 	if r := peak(plan.curve) * c.scale; r > float64(MaxRate) {
 		c.add("phases", "add up to %v at their highest, the most is %v", Rate(r), MaxRate)
@@ -287,7 +290,7 @@ func (c *compiler) rate(key string, r Rate) bool {
 func (c *compiler) trace(key string, t *Trace) curve {
 	speed, scale := c.factor(key+".speed", t.Speed), c.factor(key+".scale", t.Scale)
 	if t.File == "" {
-		c.add(key+".file", "is missing: name a CSV file with a time and a count in each line")
+		c.add(key+".file", "is required: name a CSV file with a time and a count in each line")
 		return nil
 	}
 	data, err := readTraceFile(string(t.File))

@@ -114,13 +114,15 @@ func (c eased) total(t float64) float64 {
 
 func (c eased) when(h float64) float64 { return invert(c, h, 0, c.long) }
 
-// sine swings around a mean; phase is where it begins, in radians.
-type sine struct{ mean, amplitude, period, phase float64 }
+// sine swings around a mean; phase is where it begins, in radians, and cosine
+// that of it.
+type sine struct{ mean, amplitude, period, phase, cosine float64 }
 
 func (c sine) length() float64 { return math.Inf(1) }
 
 func (c sine) angle(t float64) float64 {
-	return 2*math.Pi*(math.Mod(t, c.period)/c.period) + c.phase
+	turns := t / c.period
+	return 2*math.Pi*(turns-math.Floor(turns)) + c.phase
 }
 
 func (c sine) rate(t float64) float64 {
@@ -128,7 +130,7 @@ func (c sine) rate(t float64) float64 {
 }
 
 func (c sine) total(t float64) float64 {
-	swing := c.amplitude * c.period / (2 * math.Pi) * (math.Cos(c.phase) - math.Cos(c.angle(t)))
+	swing := c.amplitude * c.period / (2 * math.Pi) * (c.cosine - math.Cos(c.angle(t)))
 	return (c.mean*t + swing) / second
 }
 

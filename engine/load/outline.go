@@ -40,11 +40,22 @@ func cycleOf(c curve) (long float64) {
 // Start is when a phase of the first round begins.
 func (p *Plan) Start(phase int) time.Duration { return span(p.phases[phase].start) }
 
+// Evenly reports whether the plan's events are evenly spaced, without chance.
+func (p *Plan) Evenly() bool { return newGaps(p.Profile.Arrivals, 0).kind == even }
+
 // Count counts the events that are due in each of n buckets of a span, from the
 // beginning, as they arrive: with their randomness.
 func (p *Plan) Count(over time.Duration, n int) []float64 {
 	counts := make([]float64, n)
 	if p.unlimited || over <= 0 {
+		return counts
+	}
+	if p.Evenly() {
+		before := 0.0
+		for i := range counts {
+			now := math.Floor(p.total(float64(over) * float64(i+1) / float64(n)))
+			counts[i], before = now-before, now
+		}
 		return counts
 	}
 	pl := &Player{}

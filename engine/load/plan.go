@@ -89,6 +89,13 @@ func first(total, guess func(float64) float64, h, long float64) time.Duration {
 	if !(t <= long) {
 		t = long
 	}
+	if total(t) >= h { // the usual case: the guess is right
+		if t == 0 || total(t-1) < h {
+			return time.Duration(t)
+		}
+	} else if t < long && total(t+1) >= h {
+		return time.Duration(t + 1)
+	}
 	low, high := t, t // total(low) < h <= total(high)
 	for step := 1.0; total(high) < h; step *= 4 {
 		if high >= long {
@@ -101,9 +108,6 @@ func first(total, guess func(float64) float64, h, long float64) time.Duration {
 			return 0
 		}
 		high, low = low, max(low-step, 0)
-		if low == high-1 && total(low) < h {
-			break
-		}
 	}
 	for high-low > 1 {
 		middle := math.Floor(low + (high-low)/2)

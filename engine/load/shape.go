@@ -73,7 +73,7 @@ func list(names []string) string {
 // needsLength reports a phase without a length whose shape has none of its own.
 func (c *compiler) needsLength(key, what string, long float64) bool {
 	if math.IsInf(long, 1) {
-		c.add(key+".for", "is missing: %s needs a length, such as for: 1m", what)
+		c.add(key+".for", "is required: %s needs a length, such as for: 1m", what)
 		return true
 	}
 	return false
@@ -166,7 +166,7 @@ func (c *compiler) spike(below string, s *Spike, long float64) curve {
 	case !ok:
 		return nil
 	case s.Rise+s.Hold+s.Fall == 0:
-		c.add(below+".hold", "is missing: a spike takes some time in rise, hold or fall")
+		c.add(below+".hold", "is required: a spike takes some time in rise, hold or fall")
 		return nil
 	case s.Every > 0 && s.Every < whole:
 		c.add(below+".every", "must be at least %v, which after, rise, hold and fall take together, got %v", whole, s.Every)
@@ -217,7 +217,7 @@ func (c *compiler) sine(below string, s *Sine) curve {
 	if !ok || !known {
 		return nil
 	}
-	return sine{float64(s.Mean), float64(s.Amplitude), float64(s.Period), phase}
+	return sine{float64(s.Mean), float64(s.Amplitude), float64(s.Period), phase, math.Cos(phase)}
 }
 
 func (c *compiler) onOff(below string, o *OnOff) curve {

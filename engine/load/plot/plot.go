@@ -38,7 +38,7 @@ type Mark struct {
 const (
 	points    = 600       // of a curve
 	buckets   = 240       // of arrivals
-	maxEvents = 5_000_000 // that are counted one by one
+	maxEvents = 5_000_000 // random arrivals that are drawn one by one
 )
 
 // Of is the chart of a plan: its curve and its arrivals over a span; 0: over
@@ -56,7 +56,7 @@ func Of(p *load.Plan, over time.Duration) Chart {
 	events := p.Total(over)
 	c.Notes = []string{fmt.Sprintf("%s events in %s: %s/s on average, %s/s at the highest.",
 		Number(events), Span(over), Number(events/over.Seconds()), Number(highest(c.Series[0].Values)))}
-	if events <= maxEvents {
+	if events <= maxEvents || p.Evenly() {
 		c.Series = append(c.Series, arrivals(p, over))
 	} else {
 		c.Notes = append(c.Notes, "Too many events to draw their arrivals; choose a shorter span.")

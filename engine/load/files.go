@@ -1,0 +1,9 @@
+package load
+
+import "embed"
+
+// Files hold the comments of Profile and of all it consists of, from which help
+// texts are made.
+//
+//go:embed profile.go phase.go values.go
+var Files embed.FS
