@@ -56,13 +56,14 @@ const (
 
 // Need is how many bytes have to be there at most so that an event can be cut.
 func (r *Rule) Need() int {
-	if r.groups() {
+	if r.Groups() {
 		return 2*r.Max + 4
 	}
 	return r.Max + 2
 }
 
-func (r *Rule) groups() bool { return r.Start != nil || r.Continue != nil }
+// Groups reports whether an event may have several lines.
+func (r *Rule) Groups() bool { return r.Start != nil || r.Continue != nil }
 
 // Cut makes events of data, which begins at a place, and adds them to the page
 // until it holds most of them. It returns the place of the first byte that was
@@ -73,7 +74,7 @@ func (r *Rule) Cut(p *Page, data []byte, at Place, end End, most int) Place {
 		whole = data
 	}
 	valid := utf8.Valid(whole)
-	p.groups = r.groups()
+	p.groups = r.Groups()
 	for pos := 0; pos < len(data) && len(p.Events) < most; {
 		size, last := r.next(data[pos:], at.Part, end)
 		if size == 0 {
@@ -99,7 +100,7 @@ func (r *Rule) Cut(p *Page, data []byte, at Place, end End, most int) Place {
 func (r *Rule) next(data []byte, part int, end End) (size int, last bool) {
 	size, long := r.line(data)
 	switch {
-	case size > 0 && part == 0 && r.groups():
+	case size > 0 && part == 0 && r.Groups():
 		return r.group(data, size, end), true
 	case size > 0:
 		return size, true

@@ -6,16 +6,14 @@ import (
 	"millrace/engine/stage"
 )
 
-// Multiline is what a pipeline file says of events that have several lines.
+// Multiline is what a pipeline file says of events that have several lines. A
+// source has a type of its own with these fields, whose comments are its
+// user's documentation.
 type Multiline struct {
-	// Start is a regular expression for lines that begin an event, such as '^\d{4}-'; lines that do not match continue it. Default "": see continue.
-	Start string `yaml:"start"`
-	// Continue is a regular expression for lines that continue the event before them, such as '^\s|^Caused by'. Default "": with neither, every line is an event.
-	Continue string `yaml:"continue"`
-	// MaxLines is how many lines an event may have; what follows begins another. Default 500.
-	MaxLines int `yaml:"max_lines"`
-	// Timeout is how long nothing must come until the last event is taken as complete. Default 2s.
-	Timeout stage.Duration `yaml:"timeout"`
+	Start    string         // a line that matches begins an event
+	Continue string         // a line that matches continues one
+	MaxLines int            // of an event
+	Timeout  stage.Duration // without news after which the last event is complete
 }
 
 // Active reports whether events may have several lines.

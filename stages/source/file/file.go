@@ -48,7 +48,7 @@ var files embed.FS
 var Stage = stage.Stage{Name: "file", Kind: stage.KindSource, Files: files, New: func() any {
 	return &Config{
 		Start: startCheckpoint, Follow: true, MaxLine: 256 << 10, Poll: stage.Duration(time.Second), MaxOpen: 1024,
-		Multiline: lines.Multiline{MaxLines: 500, Timeout: stage.Duration(2 * time.Second)},
+		Multiline: Multiline{MaxLines: 500, Timeout: stage.Duration(2 * time.Second)},
 	}
 }}
 
@@ -61,7 +61,7 @@ const (
 
 // Config is what a pipeline file says about a file source.
 type Config struct {
-	// Paths are the files to follow, such as /var/log/*.log or /srv/**/app.log*; * and ? match within a name, ** any folders. Relative ones are beside the pipeline file. Files may appear later. Files compressed with gzip are read as what is in them, once.
+	// Paths are the files to follow, such as /var/log/*.log or /srv/**/app.log*; * and ? match within a name, ** any folders, though not through links. Relative ones are beside the pipeline file. Files may appear later. Files compressed with gzip are read as what is in them, once.
 	Paths []stage.Path `yaml:"paths"`
 	// Exclude leaves files out: patterns without a slash are compared with the name, such as "*.gz", others with the whole path. Default none.
 	Exclude []string `yaml:"exclude"`
@@ -74,11 +74,28 @@ type Config struct {
 	// MaxLine is how long a line may be, or an event of several lines. Default 256KiB. A longer line comes in parts, events numbered by the attribute `line_part`: nothing of it is lost. An event holds its text as message and as received: keep it below half of batch.max_event.
 	MaxLine stage.Size `yaml:"max_line"`
 	// Multiline puts lines together that are one event, such as stack traces. Default: every line is an event.
-	Multiline lines.Multiline `yaml:"multiline"`
+	Multiline Multiline `yaml:"multiline"`
 	// Poll is how often the system is asked for files and their sizes. Default 1s. Where it tells of changes by itself, they are read at once.
 	Poll stage.Duration `yaml:"poll"`
 	// MaxOpen bounds how many files are held open. Default 1024. Beyond it, the files that were quiet longest are closed until they grow; what one of them holds unread is lost when it is deleted meanwhile.
 	MaxOpen int `yaml:"max_open"`
+}
+
+// Multiline says which lines are one event.
+type Multiline struct {
+	// Start is a regular expression for lines that begin an event, such as '^\d{4}-'; lines that do not match continue the event before them. Default "": see continue.
+	Start string `yaml:"start"`
+	// Continue is a regular expression for lines that continue the event before them, such as '^\s|^Caused by'. Default "": with neither, every line is an event.
+	Continue string `yaml:"continue"`
+	// MaxLines is how many lines an event may have; what follows begins another. Default 500.
+	MaxLines int `yaml:"max_lines"`
+	// Timeout is how long nothing must come until the last event is taken as complete. Default 2s.
+	Timeout stage.Duration `yaml:"timeout"`
+}
+
+func (m Multiline) lines() *lines.Multiline {
+	same := lines.Multiline(m)
+	return &same
 }
 
 const (
@@ -102,7 +119,7 @@ func (c *Config) Validate(p *stage.Problems) {
 	}
 	p.OneOf("start", c.Start, startCheckpoint, startBeginning, startEnd)
 	lines.ValidateMax(p, "max_line", c.MaxLine)
-	c.Multiline.Validate(p, "multiline.")
+	c.Multiline.lines().Validate(p, "multiline.")
 	if c.Poll.Std() < minPoll || c.Poll.Std() > maxPoll {
 		p.Add("poll", "must be between %v and %v, got %v", minPoll, maxPoll, c.Poll)
 	}
@@ -133,7 +150,7 @@ func (c *Config) Explain() stage.Explanation {
 	does := "reads every line of the files once, in the order of each file; the checkpoint of a file moves only past settled lines. " +
 		"Rotation by renaming, copying or gzip does not make it read again. When a file is truncated, lines that were written after " +
 		"the last look are lost, unless the copy that was made is followed too"
-	if c.Multiline.Active() {
+	if c.Multiline.lines().Active() {
 		does += fmt.Sprintf(". Lines that continue an event later than %v after the rest of it become an event of their own", c.Multiline.Timeout)
 	}
 	switch c.Start {
@@ -163,7 +180,7 @@ func (c *Config) Links() []stage.Link {
 
 // Open loads the checkpoints. Files are looked for by the first Read.
 func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Reader, error) {
-	rule, err := c.Multiline.Rule(c.MaxLine)
+	rule, err := c.Multiline.lines().Rule(c.MaxLine)
 	if err != nil {
 		return nil, stage.Fatal(fmt.Errorf("multiline: %w", err))
 	}

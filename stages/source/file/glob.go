@@ -57,7 +57,11 @@ type patterns struct {
 func newPatterns(include []stage.Path, exclude []string) (*patterns, error) {
 	p := &patterns{}
 	for _, s := range include {
-		parsed, err := parsePattern(filepath.Clean(string(s)))
+		whole, err := filepath.Abs(string(s))
+		if err != nil {
+			return nil, err
+		}
+		parsed, err := parsePattern(whole)
 		if err != nil {
 			return nil, err
 		}
@@ -103,11 +107,7 @@ type walk struct {
 func (p *patterns) walk() *walk {
 	w := &walk{patterns: p, seen: make(map[string]bool), folders: make(map[string]bool), failed: make(map[string]error)}
 	for _, include := range p.include {
-		if len(include) > 1 && include[0] == "" {
-			w.into("/", include[1:])
-		} else {
-			w.into("", include)
-		}
+		w.into("/", include[1:]) // its first part is what is before the first slash
 	}
 	return w
 }
@@ -152,7 +152,7 @@ func hides(part, name string) bool { return name[0] == '.' && part[0] != '.' }
 
 func (w *walk) list(folder string) []fs.DirEntry {
 	w.folders[folder] = true
-	entries, err := os.ReadDir(orHere(folder))
+	entries, err := os.ReadDir(folder)
 	w.note(folder, err)
 	return entries
 }
@@ -180,11 +180,4 @@ func (w *walk) note(name string, err error) {
 	if err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, errNotFolder) {
 		w.failed[name] = err
 	}
-}
-
-func orHere(folder string) string {
-	if folder == "" {
-		return "."
-	}
-	return folder
 }

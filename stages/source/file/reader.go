@@ -149,7 +149,7 @@ func (r *reader) touched(path string, moved bool) (look bool) {
 		return true
 	}
 	if f.stream == nil {
-		return f.copyOf == nil
+		return f.copyOf == nil && f.form != alien
 	}
 	if f.look(info) {
 		r.enqueue(f)

@@ -79,7 +79,7 @@ func (r *reader) sight(f *file, path string, info fs.FileInfo) (changed bool) {
 // falls reports whether what waits at the end of a file is complete because
 // nothing came for a while.
 func (r *reader) falls(f *file) bool {
-	if f.rest > 0 && r.cfg.Multiline.Active() && r.clock.Now().Sub(f.active) >= r.cfg.Multiline.Timeout.Std() {
+	if f.rest > 0 && r.rule.Groups() && r.clock.Now().Sub(f.active) >= r.cfg.Multiline.Timeout.Std() {
 		f.quiet = true
 	}
 	return f.quiet
@@ -156,7 +156,7 @@ func (r *reader) letGo(f *file) {
 func (r *reader) complain(w *walk) {
 	for name, err := range w.failed {
 		if !r.failed[name] {
-			r.log.Warn("cannot look for files, will try again", "path", orHere(name), "error", err)
+			r.log.Warn("cannot look for files, will try again", "path", name, "error", err)
 		}
 	}
 	r.failed = make(map[string]bool, len(w.failed))

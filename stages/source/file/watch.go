@@ -52,12 +52,12 @@ func (w *watcher) add(folders map[string]bool) {
 	for folder := range folders {
 		if !w.folders[folder] && len(w.folders) < mostFolders {
 			// What cannot be watched is polled; what is not there yet is tried again.
-			w.folders[folder] = w.inner.Add(orHere(folder)) == nil
+			w.folders[folder] = w.inner.Add(folder) == nil
 		}
 	}
 	for folder := range w.folders {
 		if !folders[folder] {
-			_ = w.inner.Remove(orHere(folder)) // it may be gone
+			_ = w.inner.Remove(folder) // it may be gone
 			delete(w.folders, folder)
 		}
 	}

@@ -141,7 +141,7 @@ func (r *reader) read(ctx context.Context, buf []byte) (int, error) {
 // wait waits until there is something to read.
 func (r *reader) wait(ctx context.Context) (ready bool, err error) {
 	timeout := -1
-	if len(r.rest) > 0 && r.cfg.Multiline.Active() {
+	if len(r.rest) > 0 && r.rule.Groups() {
 		timeout = int(max(1, r.cfg.Multiline.Timeout.Std()/time.Millisecond))
 	}
 	fds := []unix.PollFd{{Fd: int32(r.in), Events: unix.POLLIN}, {Fd: int32(r.wake[0]), Events: unix.POLLIN}}

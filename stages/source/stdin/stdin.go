@@ -28,7 +28,7 @@ var files embed.FS
 var Stage = stage.Stage{Name: "stdin", Kind: stage.KindSource, Files: files, New: func() any {
 	return &Config{
 		Source: "stdin", MaxLine: 256 << 10,
-		Multiline: lines.Multiline{MaxLines: 500, Timeout: stage.Duration(2 * time.Second)},
+		Multiline: Multiline{MaxLines: 500, Timeout: stage.Duration(2 * time.Second)},
 	}
 }}
 
@@ -39,13 +39,30 @@ type Config struct {
 	// MaxLine is how long a line may be, or an event of several lines. Default 256KiB. A longer line comes in parts, events numbered by the attribute `line_part`: nothing of it is lost. An event holds its text as message and as received: keep it below half of batch.max_event.
 	MaxLine stage.Size `yaml:"max_line"`
 	// Multiline puts lines together that are one event, such as stack traces. Default: every line is an event.
-	Multiline lines.Multiline `yaml:"multiline"`
+	Multiline Multiline `yaml:"multiline"`
+}
+
+// Multiline says which lines are one event.
+type Multiline struct {
+	// Start is a regular expression for lines that begin an event, such as '^\d{4}-'; lines that do not match continue the event before them. Default "": see continue.
+	Start string `yaml:"start"`
+	// Continue is a regular expression for lines that continue the event before them, such as '^\s|^Caused by'. Default "": with neither, every line is an event.
+	Continue string `yaml:"continue"`
+	// MaxLines is how many lines an event may have; what follows begins another. Default 500.
+	MaxLines int `yaml:"max_lines"`
+	// Timeout is how long nothing must come until the last event is taken as complete. Default 2s.
+	Timeout stage.Duration `yaml:"timeout"`
+}
+
+func (m Multiline) lines() *lines.Multiline {
+	same := lines.Multiline(m)
+	return &same
 }
 
 // Validate reports what is wrong with the configuration.
 func (c *Config) Validate(p *stage.Problems) {
 	lines.ValidateMax(p, "max_line", c.MaxLine)
-	c.Multiline.Validate(p, "multiline.")
+	c.Multiline.lines().Validate(p, "multiline.")
 }
 
 // Explain says what the source promises.
@@ -65,7 +82,7 @@ var taken atomic.Bool
 
 // Open takes standard input, which one route at a time can have.
 func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Reader, error) {
-	rule, err := c.Multiline.Rule(c.MaxLine)
+	rule, err := c.Multiline.lines().Rule(c.MaxLine)
 	if err != nil {
 		return nil, stage.Fatal(fmt.Errorf("multiline: %w", err))
 	}

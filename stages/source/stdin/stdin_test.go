@@ -40,7 +40,7 @@ func from(t testing.TB, in *os.File, s stage.Settings, change ...func(*Config)) 
 	for _, f := range change {
 		f(c)
 	}
-	rule, err := c.Multiline.Rule(c.MaxLine)
+	rule, err := c.Multiline.lines().Rule(c.MaxLine)
 	if err != nil {
 		t.Fatal(err)
 	}
