@@ -34,7 +34,7 @@ type fault struct {
 	lasts time.Duration
 	begin func() error
 	end   func() error
-	wants []want // what must be seen before it ends
+	wants []want // what must be seen before its time begins to run
 	calls []state
 }
 

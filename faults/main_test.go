@@ -32,7 +32,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(run{m}, goleak.IgnoreAnyFunction("millrace/faults/internal/servers.keepThread"), goleak.Cleanup(func(code int) {
+	goleak.VerifyTestMain(run{m}, goleak.IgnoreAnyFunction("millrace/internal/child.keepThread"), goleak.Cleanup(func(code int) {
 		if code == 0 {
 			_ = os.RemoveAll(home)
 		} else {

@@ -110,13 +110,20 @@ func (r *seedRun) run(s *site) {
 	r.counts(f.table.Obligations)
 }
 
-// round lets faults happen together. They last as long as was drawn; the main one
-// goes on until what it calls for was seen.
+// round lets faults happen together. The main one goes on until what it calls for
+// was seen, and then for as long as was drawn, with the others in that time.
 func (r *seedRun) round(faults []*fault) {
 	r.t.Helper()
 	r.noteDuplicates()
 	main := faults[0]
 	must(r.t, main.begin())
+	for _, w := range main.wants {
+		if !comesTrue(eventually, func() bool { return r.lab.seen(1, w.metric, w.label) }) {
+			r.t.Errorf("during %q this was not seen within %v: %s", main.what, eventually, w.state)
+			continue
+		}
+		r.seen[w.state] = true
+	}
 	began := time.Now()
 	for _, other := range faults[1:] {
 		pause(time.Duration(r.random.Int64N(int64(time.Second))))
@@ -125,13 +132,6 @@ func (r *seedRun) round(faults []*fault) {
 		must(r.t, other.end())
 	}
 	pause(main.lasts - time.Since(began))
-	for _, w := range main.wants {
-		if !comesTrue(soon, func() bool { return r.lab.seen(1, w.metric, w.label) }) {
-			r.t.Errorf("during %q this was not seen within %v: %s", main.what, soon, w.state)
-			continue
-		}
-		r.seen[w.state] = true
-	}
 	must(r.t, main.end())
 	pause(500*time.Millisecond + time.Duration(r.random.Int64N(int64(time.Second))))
 }

@@ -16,6 +16,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"millrace/internal/child"
 )
 
 // Binary is the path of a built engine.
@@ -52,7 +54,7 @@ func (b Binary) Start(t testing.TB, env map[string]string, args ...string) *Proc
 		p.cmd.Env = append(p.cmd.Env, k+"="+v)
 	}
 	p.cmd.Stdout, p.cmd.Stderr = &p.out, &p.log
-	if err := p.cmd.Start(); err != nil {
+	if err := child.Start(p.cmd); err != nil {
 		t.Fatal(err)
 	}
 	go func() {

@@ -18,16 +18,17 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"syscall"
 	"time"
+
+	"millrace/internal/child"
 )
 
 // startTime is how long a service may take until it answers, and stopTime until
 // it has ended, on a slow machine.
 const (
-	startTime = 2 * time.Minute
-	stopTime  = time.Minute
+	startTime = 5 * time.Minute
+	stopTime  = 2 * time.Minute
 )
 
 // Server is one service. Its methods are called from one goroutine at a time.
@@ -62,8 +63,7 @@ func (s *Server) Start() error {
 	}
 	defer log.Close()
 	cmd.Stdout, cmd.Stderr = log, log
-	withParent(cmd)
-	if err := start(cmd); err != nil {
+	if err := child.Start(cmd); err != nil {
 		return fmt.Errorf("starting %s: %w", s.name, err)
 	}
 	exited := make(chan struct{})
@@ -164,27 +164,6 @@ func (s *Server) family() []int {
 		}
 	}
 	return pids
-}
-
-// starter starts the processes that are to end with this one. The kernel counts
-// the thread that started a process as its parent, so that thread must live on.
-var starter = sync.OnceValue(func() chan<- func() {
-	work := make(chan func())
-	go keepThread(work)
-	return work
-})
-
-func keepThread(work <-chan func()) {
-	lockThread()
-	for f := range work {
-		f()
-	}
-}
-
-func start(cmd *exec.Cmd) error {
-	result := make(chan error)
-	starter() <- func() { result <- cmd.Start() }
-	return <-result
 }
 
 // run runs a command to its end; the error has what it said.

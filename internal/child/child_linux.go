@@ -1,4 +1,4 @@
-package servers
+package child
 
 import (
 	"os/exec"
@@ -8,11 +8,10 @@ import (
 
 func lockThread() { runtime.LockOSThread() }
 
-// withParent makes a process end with the thread that starts it.
-func withParent(cmd *exec.Cmd) {
+// bind makes a process end with the thread that starts it.
+func bind(cmd *exec.Cmd) {
 	if cmd.SysProcAttr == nil {
 		cmd.SysProcAttr = &syscall.SysProcAttr{}
 	}
 	cmd.SysProcAttr.Pdeathsig = syscall.SIGKILL
-	cmd.SysProcAttr.Setpgid = true // ctrl-C goes to the tests, which end their services
 }
