@@ -1,4 +1,5 @@
-// Package kafka reads the records of a topic as a member of a consumer group.
+// Package kafka reads the records of a topic, or of several, as a member of a
+// consumer group.
 //
 // A record's way. The pump polls the client and puts what came into the queue
 // of its partition (pump.go). Read takes a stretch of one partition's queue,
@@ -12,15 +13,19 @@
 // out again, or by the group's next member. Memory is bounded by what a
 // partition may have queued and handed out (partition.go); a stuck partition is
 // paused at the broker while the others flow.
+//
+// With workers, a partition is several lanes (lanes.go); several topics are
+// several readers of the same group (topics.go).
 package kafka
 
 import (
+	"cmp"
 	"context"
 	"embed"
 	"fmt"
+	"strings"
 	"time"
 
-	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/engine/stage"
@@ -42,6 +47,10 @@ var Stage = stage.Stage{
 type Config struct {
 	// Topic to read. When it does not exist yet, the source waits for it.
 	Topic string `yaml:"topic"`
+	// Topics are several to read instead: names, and patterns (regular
+	// expressions for whole names, such as 'logs\..*'). A topic that is made
+	// later and matches is found within seconds and read from its beginning.
+	Topics []string `yaml:"topics"`
 	// Group is the consumer group. Processes with the same group share the
 	// partitions of the topic, and the group remembers how far it has come.
 	Group string `yaml:"group"`
@@ -70,7 +79,9 @@ type Config struct {
 
 // Validate reports what cannot work.
 func (c *Config) Validate(p *stage.Problems) {
+	c.validateTopics(p)
 	switch {
+	case len(c.Topics) > 0:
 	case c.Topic == "":
 		p.Add("topic", "must name the topic to read")
 	case !validTopic(c.Topic):
@@ -91,9 +102,29 @@ func (c *Config) Validate(p *stage.Problems) {
 	}
 }
 
+func (c *Config) validateTopics(p *stage.Problems) {
+	if c.Topic != "" && len(c.Topics) > 0 {
+		p.Add("topics", "must not be beside topic: %s; list it among the topics", c.Topic)
+	}
+	for i, name := range c.Topics {
+		if !isPattern(name) {
+			continue
+		}
+		if _, err := compilePattern(name); err != nil || name == "" {
+			p.Add(fmt.Sprintf("topics.%d", i), "must be the name of a topic or a regular expression, got %q", name)
+		}
+	}
+	if len(c.Topics) > 0 && len(c.Start.Offset) > 0 {
+		p.Add("start.offset", "is for one topic; with topics, start at a time")
+	}
+}
+
+// named is what is read, for people.
+func (c *Config) named() string { return cmp.Or(strings.Join(c.Topics, ", "), c.Topic) }
+
 // validTopic is Kafka's rule for the names of topics.
 func validTopic(name string) bool {
-	if len(name) > 249 || name == "." || name == ".." {
+	if name == "" || len(name) > 249 || name == "." || name == ".." {
 		return false
 	}
 	for _, r := range name {
@@ -114,7 +145,7 @@ func (c *Config) Explain() stage.Explanation {
 	}
 	return stage.Explanation{
 		Does: fmt.Sprintf("reads topic %s as group %s, which begins %v; a partition's offset is committed only up to its first unsettled event%s",
-			c.Topic, c.Group, &c.Start, lanes),
+			c.named(), c.Group, &c.Start, lanes),
 		Crash: "events that were settled after the last commit (about a second) are read again, with the same ids; " +
 			"none is skipped unless the topic's retention deletes it first, which is counted as lost",
 		Away: "waits; while the broker is away nothing new is read and nothing is lost, and while the schema registry is away " +
@@ -125,9 +156,15 @@ func (c *Config) Explain() stage.Explanation {
 // Place says that events stay in the topic until they are settled.
 func (c *Config) Place() stage.Placement { return stage.Placement{Keeps: true} }
 
-// Links says that the source reads the topic.
-func (c *Config) Links() []stage.Link {
-	return []stage.Link{{What: fmt.Sprintf("kafka:%s:%s", c.Resource, c.Topic)}}
+// Links says that the source reads the topics. What a pattern will match nobody
+// knows before the run.
+func (c *Config) Links() (links []stage.Link) {
+	for _, name := range append([]string{c.Topic}, c.Topics...) {
+		if validTopic(name) {
+			links = append(links, stage.Link{What: fmt.Sprintf("kafka:%s:%s", c.Resource, name)})
+		}
+	}
+	return links
 }
 
 // Open joins the group in the background and returns at once, whether or not
@@ -135,19 +172,19 @@ func (c *Config) Links() []stage.Link {
 func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Reader, error) {
 	cluster, err := stage.Use[*kafka.Cluster](s, c.Resource)
 	if err != nil {
-		return nil, fmt.Errorf("topic %q: %w", c.Topic, err)
+		return nil, fmt.Errorf("topic %q: %w", c.named(), err)
+	}
+	if len(c.Topics) > 0 {
+		return c.openTopics(s, cluster)
 	}
 	r := newReader(c, s, cluster)
 	if err := s.Metrics.Register(r); err != nil {
 		return nil, fmt.Errorf("topic %q: registering metrics: %w", c.Topic, err)
 	}
-	r.client, err = cluster.NewClient(r.options()...)
-	if err != nil {
+	if err := r.connect(); err != nil {
 		s.Metrics.Unregister(r)
-		return nil, fmt.Errorf("topic %q, group %q: %w", c.Topic, c.Group, err)
+		return nil, err
 	}
-	r.admin = kadm.NewClient(r.client)
-	r.start()
 	return r, nil
 }
 

@@ -14,17 +14,26 @@ var (
 )
 
 // Describe and Collect show the partitions as they are at the scrape.
-func (r *reader) Describe(out chan<- *prometheus.Desc) {
+func (r *reader) Describe(out chan<- *prometheus.Desc) { describe(out) }
+
+// Collect is called by the metrics registry.
+func (r *reader) Collect(out chan<- prometheus.Metric) { collect(out, []*reader{r}) }
+
+func describe(out chan<- *prometheus.Desc) {
 	out <- lagMetric
 	out <- lostMetric
 }
 
-// Collect is called by the metrics registry. It sends without the lock: a slow
-// scrape must not hold up the partitions.
-func (r *reader) Collect(out chan<- prometheus.Metric) {
-	lags, lost := r.lags()
-	for number, lag := range lags {
-		out <- prometheus.MustNewConstMetric(lagMetric, prometheus.GaugeValue, float64(lag), r.cfg.Topic, strconv.Itoa(int(number)))
+// collect sends without the readers' locks: a slow scrape must not hold up the
+// partitions.
+func collect(out chan<- prometheus.Metric, readers []*reader) {
+	var lost int64
+	for _, r := range readers {
+		lags, n := r.lags()
+		lost += n
+		for number, lag := range lags {
+			out <- prometheus.MustNewConstMetric(lagMetric, prometheus.GaugeValue, float64(lag), r.cfg.Topic, strconv.Itoa(int(number)))
+		}
 	}
 	out <- prometheus.MustNewConstMetric(lostMetric, prometheus.CounterValue, float64(lost))
 }

@@ -63,6 +63,17 @@ func newReader(c *Config, s stage.Settings, cluster *kafka.Cluster) *reader {
 	return r
 }
 
+// connect makes the client, which joins the group in the background.
+func (r *reader) connect() (err error) {
+	r.client, err = r.cluster.NewClient(r.options()...)
+	if err != nil {
+		return fmt.Errorf("topic %q, group %q: %w", r.cfg.Topic, r.cfg.Group, err)
+	}
+	r.admin = kadm.NewClient(r.client)
+	r.start()
+	return nil
+}
+
 func (r *reader) start() {
 	close(r.opened)
 	ctx, stop := context.WithCancel(context.Background())
@@ -74,29 +85,37 @@ func (r *reader) start() {
 // Read hands out the next stretch of a partition; partitions take turns.
 func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 	for {
+		p, ok, err := r.attempt(ctx)
+		if ok || err != nil {
+			return p, err
+		}
+		select {
+		case <-r.wake:
+		case <-ctx.Done():
+			return event.Parcel{}, ctx.Err()
+		}
+	}
+}
+
+// attempt hands out what there is now; ok is false when there is nothing.
+func (r *reader) attempt(ctx context.Context) (p event.Parcel, ok bool, err error) {
+	for {
 		if err := ctx.Err(); err != nil {
-			return event.Parcel{}, err
+			return event.Parcel{}, false, err
 		}
 		pc, err := r.take()
-		if err != nil {
-			return event.Parcel{}, err
-		}
-		if pc == nil {
-			select {
-			case <-r.wake:
-			case <-ctx.Done():
-			}
-			continue
+		if err != nil || pc == nil {
+			return event.Parcel{}, false, err
 		}
 		if err := r.decode.parcel(ctx, pc); err != nil {
 			r.putBack(pc)
-			return event.Parcel{}, err
+			return event.Parcel{}, false, err
 		}
 		if r.keep(pc) {
 			return event.Parcel{
 				Lane: pc.part.lanes[pc.lane], Events: pc.events, Bytes: pc.bytes, Refused: pc.refused, Done: pc.done,
 				Origin: event.Origin{Kind: "kafka", Name: r.cfg.Topic, Partition: pc.part.number},
-			}, nil
+			}, true, nil
 		}
 	}
 }
