@@ -114,7 +114,8 @@ func (c *Config) Explain() stage.Explanation {
 	}
 	switch c.Sync {
 	case syncInterval:
-		e.Does = "an event is delivered once its line is with the operating system; it is on disk within " + c.SyncInterval.String() + ", until then a power failure can lose it"
+		e.Does = "an event is delivered once its line is with the operating system; it is on disk within " + c.SyncInterval.String() +
+			", until then a power failure can lose it"
 	case syncOff:
 		e.Does = "an event is delivered once its line is with the operating system; until that writes it to disk, a power failure can lose it"
 	}

@@ -41,8 +41,11 @@ func (w *writer) take(f *os.File) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s %w", w.c.Path, errNotRegular)
 	}
-	if err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return fmt.Errorf("%s is being written by another route or process; give each a file of its own: %w", w.c.Path, err)
+	switch err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); {
+	case errors.Is(err, syscall.EWOULDBLOCK):
+		return fmt.Errorf("%s is being written by another route or process; give each a file of its own", w.c.Path)
+	case err != nil:
+		return fmt.Errorf("locking %s: %w", w.c.Path, err)
 	}
 	if info, err = f.Stat(); err != nil { // its size, now that nobody else writes
 		return fmt.Errorf("looking at %s: %w", w.c.Path, err)

@@ -19,6 +19,7 @@ import (
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/stages/internal/roomy"
 )
 
 //go:embed *.go example.yaml
@@ -97,6 +98,8 @@ func (c *enricher) Apply(_ context.Context, b *event.Batch) error {
 	if c.time {
 		now = c.clock.Now().UTC()
 	}
+	var room roomy.Room
+	left := b.Count(event.Open)
 	for _, e := range b.Open() {
 		if e.Host == "" {
 			e.Host = c.host
@@ -104,6 +107,8 @@ func (c *enricher) Apply(_ context.Context, b *event.Batch) error {
 		if c.time && e.Time.IsZero() {
 			e.Time = arrival(e, now)
 		}
+		room.Make(e, len(c.set), left)
+		left--
 		for _, a := range c.set {
 			e.SetAttribute(a.Key, a.Value)
 		}

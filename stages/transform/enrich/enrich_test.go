@@ -131,6 +131,23 @@ func TestProblemsAreReported(t *testing.T) {
 	}
 }
 
+func TestABatchCostsAFewPiecesOfMemory(t *testing.T) {
+	a := open(t, everything())
+	events := make([]event.Event, 500)
+	batch := event.NewBatch(events)
+	got := testing.AllocsPerRun(20, func() {
+		for i := range events {
+			events[i] = event.Event{ID: uuid.Max}
+		}
+		if err := a.Apply(context.Background(), batch); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if got > 5 {
+		t.Errorf("%v allocations for a batch of 500", got)
+	}
+}
+
 func BenchmarkApply(b *testing.B) {
 	a := open(b, everything())
 	events := make([]event.Event, 500)

@@ -273,10 +273,14 @@ func cutRequest(s string) (method, path, protocol string, ok bool) {
 	method, path = s[:i], s[i+1:]
 	if j := strings.LastIndexByte(path, ' '); j >= 0 {
 		path, protocol = path[:j], path[j+1:]
-		ok = path != "" && len(protocol) == len("HTTP/1.1") && protocol[:5] == "HTTP/" && isDigits(protocol[5:6]) && protocol[6] == '.' && isDigits(protocol[7:])
-		return method, path, protocol, ok
+		return method, path, protocol, path != "" && isProtocol(protocol)
 	}
 	return method, path, "", true
+}
+
+// isProtocol says whether the text is HTTP/1.1 or the like.
+func isProtocol(s string) bool {
+	return len(s) == len("HTTP/1.1") && s[:5] == "HTTP/" && isDigits(s[5:6]) && s[6] == '.' && isDigits(s[7:])
 }
 
 // answer takes the status, which the level follows, and the bytes.

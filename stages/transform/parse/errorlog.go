@@ -127,7 +127,7 @@ func cutBracket(s string) (text, rest string, ok bool) {
 
 // newNginxError reads lines of nginx:
 //
-//	2026/01/31 10:00:00 [error] 1234#5678: *90 open() failed (2: No such file), client: 10.1.2.3, server: x, request: "GET / HTTP/1.1", host: "x"
+//	2026/01/31 10:00:00 [error] 1234#5678: *90 open() failed (2: No such file), client: 10.1.2.3, request: "GET / HTTP/1.1", host: "x"
 //
 // The host there is the one that was asked for, not the one that logs.
 func newNginxError(c *Config, d directory) errorLog {

@@ -42,9 +42,11 @@ var targetNames = map[string]target{
 var names = map[string]target{
 	"event_id": toID, "eventId": toID,
 	"time": toTime, "timestamp": toTime, "@timestamp": toTime, "ts": toTime, "datetime": toTime, "asctime": toTime,
-	"level": toLevel, "lvl": toLevel, "severity": toLevel, "loglevel": toLevel, "log_level": toLevel, "log.level": toLevel, "levelname": toLevel, "severity_text": toLevel,
+	"level": toLevel, "lvl": toLevel, "severity": toLevel, "loglevel": toLevel, "log_level": toLevel, "log.level": toLevel,
+	"levelname": toLevel, "severity_text": toLevel,
 	"message": toMessage, "msg": toMessage,
-	"source": toSource, "service": toSource, "service_name": toSource, "service.name": toSource, "app": toSource, "application": toSource, "program": toSource,
+	"source": toSource, "service": toSource, "service_name": toSource, "service.name": toSource, "app": toSource,
+	"application": toSource, "program": toSource,
 	"host": toHost, "hostname": toHost, "host.name": toHost,
 	"correlation_id": toCorrelationID, "correlationId": toCorrelationID,
 	"trace_id": toTraceID, "traceId": toTraceID, "trace.id": toTraceID, "traceID": toTraceID,

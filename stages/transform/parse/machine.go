@@ -67,7 +67,8 @@ func newMachine(expr string) (*machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &machine{code: make([]instruction, len(prog.Inst)), start: prog.Start, slots: prog.NumCap, begin: prog.StartCond()&syntax.EmptyBeginText != 0}
+	m := &machine{code: make([]instruction, len(prog.Inst)), start: prog.Start, slots: prog.NumCap}
+	m.begin = prog.StartCond()&syntax.EmptyBeginText != 0
 	for pc := range prog.Inst {
 		m.code[pc] = translate(&prog.Inst[pc])
 	}

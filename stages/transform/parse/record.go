@@ -235,7 +235,8 @@ func inferNumber(s string) event.Value {
 }
 
 var errTypes = [...]error{
-	asString: errors.New("want text"), asInt: errors.New("want a whole number"), asFloat: errors.New("want a number"), asBool: errors.New("want true or false"),
+	asString: errors.New("want text"), asInt: errors.New("want a whole number"),
+	asFloat: errors.New("want a number"), asBool: errors.New("want true or false"),
 }
 
 // convert makes a value of a type, where that loses nothing.

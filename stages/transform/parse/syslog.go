@@ -183,7 +183,8 @@ func (w *worker) stamp3164(s string) (time.Time, bool) {
 		if day[0] == ' ' {
 			day = "0" + day[1:]
 		}
-		if !isDigits(day) || s[3] != ' ' || s[6] != ' ' || s[9] != ':' || s[12] != ':' || !isDigits(s[7:9]) || !isDigits(s[10:12]) || !isDigits(s[13:15]) {
+		signs := s[3] == ' ' && s[6] == ' ' && s[9] == ':' && s[12] == ':'
+		if !signs || !isDigits(day) || !isDigits(s[7:9]) || !isDigits(s[10:12]) || !isDigits(s[13:15]) {
 			return time.Time{}, false
 		}
 		hour, minute, second := two(s, 7), two(s, 10), two(s, 13)

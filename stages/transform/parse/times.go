@@ -109,7 +109,8 @@ func (t *times) parse(s string, now int64) (time.Time, error) {
 // behind a point or a comma, is read wherever seconds are.
 var layouts = []string{
 	"2006-01-02T15:04:05Z07:00", "2006-01-02 15:04:05Z07:00", "2006-01-02T15:04:05", "2006-01-02 15:04:05",
-	"02/Jan/2006:15:04:05 -0700", "2006-01-02T15:04:05-0700", "2006-01-02 15:04:05-0700", "2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05 MST",
+	"02/Jan/2006:15:04:05 -0700", "2006-01-02T15:04:05-0700", "2006-01-02 15:04:05-0700",
+	"2006-01-02 15:04:05 -0700", "2006-01-02 15:04:05 MST",
 	"2006/01/02 15:04:05", "Jan _2 15:04:05", "Jan _2 2006 15:04:05", "Mon Jan _2 15:04:05 2006", "Mon Jan _2 15:04:05 MST 2006",
 	"Mon, 02 Jan 2006 15:04:05 -0700", "Mon, 02 Jan 2006 15:04:05 MST", "02 Jan 2006 15:04:05", "20060102T150405Z0700", "2006-01-02",
 }
@@ -142,7 +143,8 @@ func yearNear(month time.Month, day int, clock time.Duration, zone *time.Locatio
 	latest := time.Unix(0, now).Add(24 * time.Hour)
 	year := latest.In(zone).Year()
 	for range 9 { // the 29th of February can be eight years away
-		got := time.Date(year, month, day, int(clock/time.Hour), int(clock/time.Minute%60), int(clock/time.Second%60), int(clock%time.Second), zone)
+		hour, minute, second := int(clock/time.Hour), int(clock/time.Minute%60), int(clock/time.Second%60)
+		got := time.Date(year, month, day, hour, minute, second, int(clock%time.Second), zone)
 		if got.Day() == day && !got.After(latest) {
 			return got
 		}

@@ -41,7 +41,8 @@ var textFields = map[string]func(*event.Event) *string{
 	"source": func(e *event.Event) *string { return &e.Source }, "host": func(e *event.Event) *string { return &e.Host },
 	"message": func(e *event.Event) *string { return &e.Message }, "correlation_id": func(e *event.Event) *string { return &e.CorrelationID },
 	"trace_id": func(e *event.Event) *string { return &e.TraceID }, "span_id": func(e *event.Event) *string { return &e.SpanID },
-	"organisation": func(e *event.Event) *string { return &e.Organisation }, "stack_trace": func(e *event.Event) *string { return &e.StackTrace },
+	"organisation": func(e *event.Event) *string { return &e.Organisation },
+	"stack_trace":  func(e *event.Event) *string { return &e.StackTrace },
 }
 
 func placeOf(text string) (place, error) {

@@ -27,6 +27,7 @@ import (
 	"millrace/engine/event"
 	"millrace/engine/expression"
 	"millrace/engine/stage"
+	"millrace/stages/internal/roomy"
 )
 
 //go:embed *.go example.yaml
@@ -150,12 +151,18 @@ func (c *Config) Explain() stage.Explanation {
 // Open makes the setter.
 func (c *Config) Open(context.Context, stage.Settings) (stage.Applier, error) {
 	s := &setter{steps: c.steps(func(string, string, ...any) {})}
+	for _, step := range s.steps {
+		if step.to.kind == placeAttribute {
+			s.adds++
+		}
+	}
 	s.results.New = func() any { r := make([]result, len(s.steps)); return &r }
 	return s, nil
 }
 
 type setter struct {
 	steps   []step
+	adds    int       // attributes, at most
 	results sync.Pool // of *[]result, one for each step
 }
 
@@ -166,11 +173,15 @@ func (s *setter) Apply(_ context.Context, b *event.Batch) error {
 		clear(*results)
 		s.results.Put(results)
 	}()
+	var room roomy.Room
+	left := b.Count(event.Open)
 	for row, e := range b.Open() {
+		left--
 		if err := s.read(e, *results); err != nil {
 			b.Refuse(row, stage.Bad(err))
 			continue
 		}
+		room.Make(e, s.adds, left+1)
 		s.write(e, *results)
 	}
 	return nil
