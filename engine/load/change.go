@@ -82,24 +82,35 @@ func (p *Player) Apply(c Change, now time.Duration) error {
 	m, at := p.after(c, now)
 	before := p.current(at)
 	switch finite := c.Plan != nil && !c.Lasting && c.Plan.Length() != Endless; {
-	case c.TTL > 0:
-		p.keep(before)
-		p.ends = at + c.TTL
-	case finite:
-		p.keep(before)
-		p.ends = never
+	case c.Plan != nil && !finite && c.TTL == 0:
+		p.lasts()
 	case c.Plan != nil:
-		p.former, p.ends = nil, never
+		p.keep(before)
+	case c.TTL > 0:
+		if p.under == nil {
+			p.under = &before
+		}
+		p.lifted = at + c.TTL
+	default: // counts also for what was for a time
+		p.under, p.lifted = nil, never
+	}
+	if c.Plan != nil && c.TTL > 0 {
+		p.ends = at + c.TTL
 	}
 	p.begin(m, at)
 	return nil
 }
 
-// keep remembers what to return to: the last mode that was not for a time.
+// keep remembers what comes after a profile that is for a time: the last mode
+// that was not.
 func (p *Player) keep(m mode) {
+	if p.under != nil {
+		m = *p.under
+	}
 	if p.former == nil {
 		p.former = &m
 	}
+	p.under, p.lifted, p.ends = nil, never, never
 }
 
 // current is the mode that plays, with its place at a time.
@@ -173,11 +184,9 @@ func (p *Player) State(now time.Duration) State {
 		Plan: m.plan, Elapsed: span(m.at), Position: m.plan.Position(span(m.at)), Rate: m.now(), Scale: m.scale,
 		Held: m.held, Paused: m.paused, Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
 	}
-	if p.former != nil {
-		s.Temporary = true
-		if ends := min(p.ends, p.end()); ends < never {
-			s.Left = max(ends-now, 0)
-		}
+	s.Temporary = p.former != nil || p.under != nil
+	if ends := min(p.turns(), p.ends, p.lifted); s.Temporary && ends < never {
+		s.Left = max(ends-now, 0)
 	}
 	return s
 }

@@ -22,8 +22,10 @@ type Player struct {
 	legs   []leg   // the last one plays; those before it still owe events
 	next   float64 // the next event, counted from the beginning of the first leg
 	gaps   *gaps   // of the first leg
-	former *mode   // what a temporary mode returns to
+	former *mode   // what comes after a profile that is for a time; nil: it is not
 	ends   time.Duration
+	under  *mode // what comes after a change that is for a time, but is no profile
+	lifted time.Duration
 	counts Counts
 }
 
@@ -48,13 +50,19 @@ func tickOf(t time.Duration) time.Duration { return t.Truncate(Tick) }
 func (p *Player) start(m mode, now time.Duration) {
 	p.legs = append(p.legs[:0], newLeg(m, now))
 	p.gaps, p.next = m.gaps, m.gaps.first()
-	p.former, p.ends = nil, never
+	p.lasts()
 }
+
+// lasts says that what plays is not for a time.
+func (p *Player) lasts() { p.former, p.ends, p.under, p.lifted = nil, never, nil, never }
 
 // Restart begins the plan anew and forgets what was owed, and what was only
 // for a time.
 func (p *Player) Restart(now time.Duration) {
 	m := p.last().mode
+	if p.under != nil {
+		m = *p.under
+	}
 	if p.former != nil {
 		m = *p.former
 	}
@@ -171,18 +179,35 @@ func (p *Player) begin(m mode, at time.Duration) {
 	}
 }
 
-// advance makes the changes that come by themselves: a mode that was for a
-// time, or whose plan has ended, gives way to the one before it.
+// advance makes the changes that come by themselves: what was for a time, or a
+// plan that has ended, gives way to what was before it.
 func (p *Player) advance(now time.Duration) {
-	for p.former != nil {
-		at := max(tickOf(min(p.ends, p.end())+Tick-1), p.last().from)
+	for {
+		at := p.turns()
 		if at > tickOf(now) {
 			return
 		}
-		back := *p.former
-		p.former, p.ends = nil, never
+		var back mode
+		if p.under != nil && p.lifted <= min(p.ends, p.end()) {
+			back, p.under, p.lifted = *p.under, nil, never
+		} else {
+			back = *p.former
+			p.lasts()
+		}
 		p.begin(back, at)
 	}
+}
+
+// turns is the tick at which the next change comes by itself; never: none does.
+func (p *Player) turns() time.Duration {
+	at := p.lifted
+	if p.former != nil {
+		at = min(at, p.ends, p.end())
+	}
+	if at >= never {
+		return never
+	}
+	return max(tickOf(at+Tick-1), p.last().from)
 }
 
 // end is when the plan that plays is over.
@@ -263,7 +288,7 @@ func (p *Player) Wake() (at time.Duration, ever bool) {
 	if len(p.legs) > 1 {
 		at = p.legs[0].from // events are owed
 	}
-	if at = min(at, p.ends, p.end()); at >= never {
+	if at = min(at, p.turns(), p.end()); at >= never {
 		return 0, false
 	}
 	return tickOf(at + Tick - 1), true
@@ -273,5 +298,5 @@ func (p *Player) Wake() (at time.Duration, ever bool) {
 // owed.
 func (p *Player) Ended(now time.Duration) bool {
 	end := p.end()
-	return p.former == nil && end <= now && len(p.legs) == 1 && p.next > p.legs[0].totalAt(end)
+	return p.turns() == never && end <= now && len(p.legs) == 1 && p.next > p.legs[0].totalAt(end)
 }

@@ -88,11 +88,7 @@ func TestAnySequenceOfChangesKeepsTheCount(t *testing.T) {
 		pass := func(d time.Duration) {
 			for end := now + d; now < end; {
 				p.advance(now)
-				p.advance(tick)
-				next := min(end.Truncate(Tick), max(tickOf(min(p.ends, p.end())+Tick-1), p.last().from))
-				if p.former == nil {
-					next = end.Truncate(Tick)
-				}
+				next := min(end.Truncate(Tick), p.turns())
 				if next > tick {
 					expected += p.last().totalAt(next) - p.last().totalAt(tick)
 					tick = next
@@ -269,6 +265,23 @@ func TestAProfileThatEndsGivesWayToTheOneBefore(t *testing.T) {
 	}
 	if p.Ended(time.Hour) {
 		t.Error("has ended")
+	}
+}
+
+func TestAChangeForATimeGivesTheProfileBackThatItChanged(t *testing.T) {
+	short := compiled(t, phases(Phase{Name: "short", For: lasting("10s"), Shape: Shape{Constant: to(Rate(50))}}))
+	p := Play(constant(t, 1000), 0)
+	apply(t, p, time.Second, Change{Plan: short})
+	apply(t, p, 3*time.Second, Change{Rate: to(Rate(7)), TTL: 5 * time.Second})
+	for at, want := range []float64{3: 7, 7: 7, 8: 50, 15: 50, 16: 1000} {
+		if got := p.State(time.Duration(at) * time.Second).Rate; want > 0 && got != want {
+			t.Errorf("%v/s after %d s, want %v", got, at, want)
+		}
+	}
+	apply(t, p, 20*time.Second, Change{Rate: to(Rate(7)), TTL: 5 * time.Second})
+	apply(t, p, 21*time.Second, Change{Hold: to(false)})
+	if s := p.State(22 * time.Second); s.Rate != 1000 || s.Temporary {
+		t.Errorf("a change that is not for a time leaves %+v", s)
 	}
 }
 

@@ -3,7 +3,9 @@ package generator
 import (
 	"context"
 	"fmt"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -51,4 +53,35 @@ func benchmarkRead(b *testing.B, change func(*Config)) {
 		p.Done(receipt)
 	}
 	b.ReportMetric(float64(n)/b.Elapsed().Seconds(), "ev/s")
+}
+
+// BenchmarkLag paces 100k events per second in real time, and tells how long
+// after its intended time an event is handed out. One operation is one event.
+func BenchmarkLag(b *testing.B) {
+	c := Stage.New().(*Config)
+	c.Rate, c.Count = 100_000, int64(b.N)
+	r, err := c.Open(context.Background(), stage.Settings{
+		Name: "generator", Instance: "bench-1", Metrics: prometheus.NewRegistry(), Clock: stage.SystemClock,
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	lags := make([]int64, 0, b.N)
+	b.ReportAllocs()
+	b.ResetTimer()
+	for {
+		p, err := r.Read(context.Background())
+		if err != nil {
+			break
+		}
+		now := time.Now().UnixNano()
+		for i := range p.Events {
+			lags = append(lags, now-p.Events[i].Due)
+		}
+		p.Done(event.Receipt{})
+	}
+	slices.Sort(lags)
+	b.ReportMetric(float64(lags[len(lags)/2])/1e6, "p50-ms")
+	b.ReportMetric(float64(lags[len(lags)*99/100])/1e6, "p99-ms")
+	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "ev/s")
 }

@@ -221,8 +221,8 @@ func TestPatchesTheLoad(t *testing.T) {
 			}
 		}
 		readFor(t, r, 2*time.Second)
-		if _, got, _ := ask(t, h, "GET", "", ""); got.Temporary || got.Phase.Name != "a" {
-			t.Errorf("after the time: %+v", got)
+		if _, got, _ := ask(t, h, "GET", "", ""); got.Temporary || got.Phase.Name != "b" {
+			t.Errorf("a change that is not for a time ends with one that was: %+v", got)
 		}
 	})
 }
