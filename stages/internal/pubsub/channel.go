@@ -106,7 +106,8 @@ func (c *Channel) Publish(topic string) Publish {
 		readers := c.readers[topic]
 		c.mu.Unlock()
 		if readers == 0 {
-			return fmt.Errorf("nobody reads topic %q of this process's gochannel; a route with `source: {watermill: {pubsub: gochannel, topic: %s}}` does", topic, topic)
+			return fmt.Errorf("nobody reads topic %q of this process's gochannel; a route with "+
+				"`source: {watermill: {pubsub: gochannel, topic: %s}}` does", topic, topic)
 		}
 		t := &ticket{}
 		ctx, noted := context.WithCancel(context.WithValue(ctx, ticketKey{}, t))

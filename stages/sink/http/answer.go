@@ -70,7 +70,8 @@ func (w *writer) byStatus(answer *http.Response, err error) verdict {
 		status == http.StatusUnprocessableEntity:
 		return verdict{err: stage.Bad(err)}
 	case status >= 300 && status <= 399:
-		return verdict{err: stage.Fatal(fmt.Errorf("%w; redirects are not followed: set url to %q", err, answer.Header.Get("Location"))), away: true}
+		err = fmt.Errorf("%w; redirects are not followed: set url to %q", err, answer.Header.Get("Location"))
+		return verdict{err: stage.Fatal(err), away: true}
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return verdict{err: stage.Fatal(fmt.Errorf("%w; check basic, bearer or the headers that log in", err)), away: true}
 	case status == http.StatusNotFound:
@@ -105,12 +106,14 @@ func (w *writer) items(status int, text []byte) verdict {
 		return verdict{}
 	}
 	if len(text) == maxAnswer {
-		return verdict{err: stage.Bad(fmt.Errorf("%s answered %d with more than %v, too long to say of which events; send fewer at once", w.place, status, stage.Size(maxAnswer)))}
+		return verdict{err: stage.Bad(fmt.Errorf("%s answered %d with more than %v, too long to say of which events; send fewer at once",
+			w.place, status, stage.Size(maxAnswer)))}
 	}
 	found, err := parseItems(text)
 	switch {
 	case errors.Is(err, errNoItems) && status == http.StatusMultiStatus:
-		return verdict{err: stage.Fatal(fmt.Errorf("%s answered 207, some events failed, in a form that is not understood: %s", w.place, firstLine(text)))}
+		return verdict{err: stage.Fatal(fmt.Errorf("%s answered 207, some events failed, in a form that is not understood: %s",
+			w.place, firstLine(text)))}
 	case errors.Is(err, errNoItems):
 		return verdict{}
 	case err != nil:

@@ -113,7 +113,8 @@ func (c *Config) Links() []stage.Link {
 
 // Explain says what the sink promises.
 func (c *Config) Explain() stage.Explanation {
-	crash := "events whose messages were not acknowledged are not settled: the source brings them again, and a message may be there twice with the same UUID"
+	crash := "events whose messages were not acknowledged are not settled: the source brings them again, and a message may be " +
+		"there twice with the same UUID"
 	switch {
 	case c.own != nil:
 		return stage.Explanation{Does: "counts an event as delivered when the publisher took its message", Crash: crash}

@@ -98,10 +98,11 @@ func (c *Config) Links() []stage.Link {
 // Explain says what the source promises.
 func (c *Config) Explain() stage.Explanation {
 	return stage.Explanation{
-		Does: fmt.Sprintf("reads what applications committed to watermill_%s, in the order of their transactions, and nothing that was rolled back; "+
-			"the position of group %s moves only past settled events", c.Topic, c.Group),
+		Does: fmt.Sprintf("reads what applications committed to watermill_%s, in the order of their transactions, "+
+			"and nothing that was rolled back; the position of group %s moves only past settled events", c.Topic, c.Group),
 		Crash: "events that were settled after the position was last stored (a moment) are read again, with the same ids; none is skipped",
-		Away:  "waits; applications go on writing, and a transaction that stays open anywhere in the server holds back the rows of those that began after it",
+		Away: "waits; applications go on writing, and a transaction that stays open anywhere in the server holds back the rows " +
+			"of those that began after it",
 	}
 }
 
@@ -112,7 +113,8 @@ func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Reader, error)
 		return nil, stage.Fatal(err)
 	}
 	if db.Postgres == nil {
-		return nil, stage.Fatal(fmt.Errorf("an outbox needs PostgreSQL, and resource %q is %s; set resources.%s.dsn to postgres://…", c.Resource, db, c.Resource))
+		return nil, stage.Fatal(fmt.Errorf("an outbox needs PostgreSQL, and resource %q is %s; set resources.%s.dsn to postgres://…",
+			c.Resource, db, c.Resource))
 	}
 	return newReader(c, s, db), nil
 }
@@ -139,14 +141,15 @@ func (t tables) check() []string {
 
 // position asks how far a group ($1) is.
 func (t tables) position() string {
-	return `SELECT offset_acked, last_processed_transaction_id::text FROM ` + t.offsets.MessagesOffsetsTable(t.topic) + ` WHERE consumer_group = $1`
+	return `SELECT offset_acked, last_processed_transaction_id::text FROM ` + t.offsets.MessagesOffsetsTable(t.topic) +
+		` WHERE consumer_group = $1`
 }
 
 // next asks for rows behind a position ($1, $2), at most $3, along the primary
 // key. Rows of a transaction wait until every earlier one has ended, so that
 // none can appear behind a position that was passed.
 func (t tables) next() string {
-	return `SELECT "offset", transaction_id::text, uuid, payload, metadata::text, created_at AT TIME ZONE current_setting('TimeZone') FROM ` +
-		t.rows.MessagesTable(t.topic) + ` WHERE (transaction_id, "offset") > ($2::text::xid8, $1::bigint)
+	return `SELECT "offset", transaction_id::text, uuid, payload, metadata::text, created_at AT TIME ZONE current_setting('TimeZone')
+		FROM ` + t.rows.MessagesTable(t.topic) + ` WHERE (transaction_id, "offset") > ($2::text::xid8, $1::bigint)
 		AND transaction_id < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY transaction_id, "offset" LIMIT $3`
 }

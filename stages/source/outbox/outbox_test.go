@@ -71,7 +71,8 @@ func TestSQLiteWillNotDo(t *testing.T) {
 	outbox.Topic, outbox.Resource = "events", "database"
 	stagetest.WithResource("database", db)(&s)
 	_, err = outbox.Open(t.Context(), s)
-	if stage.ClassOf(err) != stage.Unfixable || !strings.Contains(fmt.Sprint(err), "needs PostgreSQL") || !strings.Contains(err.Error(), "resources.database.dsn") {
+	text := fmt.Sprint(err)
+	if stage.ClassOf(err) != stage.Unfixable || !strings.Contains(text, "needs PostgreSQL") || !strings.Contains(text, "resources.database.dsn") {
 		t.Errorf("got %v", err)
 	}
 }

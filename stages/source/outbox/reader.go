@@ -246,7 +246,8 @@ func (r *reader) keepStoring() {
 		err := r.store(ctx)
 		cancel()
 		if err != nil {
-			r.log.Warn("the position in the outbox could not be stored; events since the last will be read again", "topic", r.cfg.Topic, "error", err)
+			r.log.Warn("the position in the outbox could not be stored; events since the last will be read again",
+				"topic", r.cfg.Topic, "error", err)
 		}
 	}
 }

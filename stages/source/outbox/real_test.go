@@ -5,7 +5,6 @@ package outbox
 import (
 	"context"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"os"
 	"strings"
@@ -19,14 +18,11 @@ import (
 	"github.com/google/uuid"
 	_ "github.com/jackc/pgx/v5/stdlib"
 
-	"millrace/engine"
-	"millrace/engine/config"
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/engine/stagetest"
 	"millrace/stages/internal/eventjson"
 	"millrace/stages/resource/sql"
-	sqlsink "millrace/stages/sink/sql"
 )
 
 // patient is how long a test waits for what must come; it decides nothing.
@@ -79,8 +75,8 @@ func (p *place) write(tx interface {
 }, messages ...string) {
 	p.t.Helper()
 	for _, e := range stagetest.Events(messages...) {
-		_, err := tx.Exec(fmt.Sprintf(`INSERT INTO watermill_%s (uuid, payload, metadata, transaction_id) VALUES ($1, $2, '{}', pg_current_xact_id())`, p.topic),
-			uuid.NewString(), string(eventjson.Append(nil, &e)))
+		_, err := tx.Exec(`INSERT INTO watermill_`+p.topic+` (uuid, payload, metadata, transaction_id)
+			VALUES ($1, $2, '{}', pg_current_xact_id())`, uuid.NewString(), string(eventjson.Append(nil, &e)))
 		if err != nil {
 			p.t.Fatal(err)
 		}
@@ -280,7 +276,8 @@ func TestCheckNamesWhatIsMissing(t *testing.T) {
 	p := newPlace(t)
 	r := p.open(func(c *Config) { c.Schema = schemaCheck })
 	_, err := r.Read(t.Context())
-	if stage.ClassOf(err) != stage.Unfixable || !strings.Contains(fmt.Sprint(err), "watermill_"+p.topic) || !strings.Contains(err.Error(), "schema: create") {
+	text := fmt.Sprint(err)
+	if stage.ClassOf(err) != stage.Unfixable || !strings.Contains(text, "watermill_"+p.topic) || !strings.Contains(text, "schema: create") {
 		t.Errorf("got %v", err)
 	}
 	p.makeTables()
@@ -292,7 +289,8 @@ func TestARowThatMakesNoSenseIsRefusedByItself(t *testing.T) {
 	p := newPlace(t)
 	p.makeTables()
 	p.write(p.db, "a")
-	p.exec(fmt.Sprintf(`INSERT INTO watermill_%s (uuid, payload, metadata, transaction_id) VALUES ('x', '"no event"', '[1]', pg_current_xact_id()), ('y', NULL, NULL, pg_current_xact_id())`, p.topic))
+	p.exec(`INSERT INTO watermill_` + p.topic + ` (uuid, payload, metadata, transaction_id)
+		VALUES ('x', '"no event"', '[1]', pg_current_xact_id()), ('y', NULL, NULL, pg_current_xact_id())`)
 	p.write(p.db, "b")
 	parcel, err := p.open(nil).Read(t.Context())
 	if err != nil || len(parcel.Events) != 4 || len(parcel.Refused) != 2 || parcel.Events[3].Message != "b" {
@@ -354,67 +352,5 @@ func TestWatermillSQLReadsAndWritesTheSame(t *testing.T) {
 		got.Ack()
 	case <-ctx.Done():
 		t.Fatal("watermill-sql read nothing")
-	}
-}
-
-// Through an engine, closed in the middle, into a table: each committed event
-// once, by its id.
-func TestEachCommittedEventIsOneRowThoughTheEngineStopsMidway(t *testing.T) {
-	p := newPlace(t)
-	p.makeTables()
-	const n = 3000
-	for i := 0; i < n; i += 100 {
-		p.write(p.db, names(i, i+100)...)
-		undone := p.begin()
-		p.write(undone, fmt.Sprint("never ", i))
-		if err := undone.Rollback(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	dir := t.TempDir()
-	yaml := fmt.Sprintf(`
-pipeline: outbox-test
-listen: 127.0.0.1:0
-state: %s
-resources:
-  database: {kind: sql, dsn: %q}
-routes:
-  read:
-    source: {outbox: {topic: %s, poll_interval: 20ms}}
-    batch: {size: 100}
-    sink: {sql: {table: rows_%s, conflict: fail}}
-`, dir, p.dsn, p.topic, p.topic)
-	catalogue := []stage.Stage{sql.Stage, Stage, sqlsink.Stage}
-	count := func() (rows int) {
-		_ = p.db.QueryRow("SELECT count(*) FROM rows_" + p.topic).Scan(&rows) // the table may not be there yet
-		return rows
-	}
-	for _, enough := range []int{1, n / 2, n} {
-		pipeline, err := config.Parse(catalogue, "outbox.yaml", []byte(yaml), config.Options{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		e, err := engine.New(t.Context(), pipeline, slog.New(slog.NewTextHandler(t.Output(), nil)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, stop := context.WithCancel(t.Context())
-		ended := make(chan error, 1)
-		go func() { ended <- e.Run(ctx) }()
-		deadline := time.Now().Add(patient)
-		for count() < enough && time.Now().Before(deadline) {
-			_ = stage.SystemClock.Sleep(t.Context(), time.Millisecond)
-		}
-		stop()
-		if err := <-ended; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	}
-	var never int
-	if err := p.db.QueryRow(fmt.Sprintf("SELECT count(*) FROM rows_%s WHERE message LIKE 'never%%'", p.topic)).Scan(&never); err != nil {
-		t.Fatal(err)
-	}
-	if rows := count(); rows != n || never != 0 {
-		t.Errorf("%d rows of %d, %d that were rolled back", rows, n, never)
 	}
 }

@@ -104,7 +104,8 @@ func (s *session) prepare(ctx context.Context, create bool) error {
 func (s *session) explainCheck(err error) error {
 	var pg *pgconn.PgError
 	if errors.As(err, &pg) && (pg.Code == "42P01" || pg.Code == "42703") {
-		return stage.Fatal(fmt.Errorf("outbox %s: %s (%s); set schema: create, or make the tables as watermill-sql does", s.topic, pg.Message, pg.Code))
+		return stage.Fatal(fmt.Errorf("outbox %s: %s (%s); set schema: create, or make the tables as watermill-sql does",
+			s.topic, pg.Message, pg.Code))
 	}
 	return s.wrap(err)
 }

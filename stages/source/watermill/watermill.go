@@ -136,7 +136,9 @@ func (c *Config) Links() []stage.Link {
 
 // Explain says what the source promises.
 func (c *Config) Explain() stage.Explanation {
-	e := stage.Explanation{Does: fmt.Sprintf("reads topic %s; a message is acked when its own event is settled, and nacked only when it is given back", c.Topic)}
+	e := stage.Explanation{
+		Does: fmt.Sprintf("reads topic %s; a message is acked when its own event is settled, and nacked only when it is given back", c.Topic),
+	}
 	switch {
 	case c.own != nil:
 		e.Crash = "messages that were not acked come again, if the Pub/Sub keeps them"
