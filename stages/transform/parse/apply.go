@@ -45,7 +45,6 @@ type parser struct {
 	onFailure string
 	clock     stage.Clock
 	failures  prometheus.Counter
-	metrics   prometheus.Registerer
 	workers   sync.Pool
 }
 
@@ -167,5 +166,5 @@ func (p *parser) fail(b *event.Batch, row int, e *event.Event, err error) {
 	}
 }
 
-// Close lets go of the counter's name: the engine has unregistered it.
+// Close has nothing to let go of.
 func (p *parser) Close(context.Context) error { return nil }

@@ -21,7 +21,6 @@ type syslog struct {
 
 	time, level, host, source, message          *field
 	facility, severity, process, pid, messageID *field
-	apart                                       bool
 }
 
 func newSyslog(old, new bool) func(*Config, directory) (format, error) {
