@@ -142,6 +142,11 @@ func (s *source) write(w http.ResponseWriter, status int, body []byte) {
 	s.metrics.answered(status)
 	w.WriteHeader(status)
 	_, _ = w.Write(body) // a client that has gone needs no answer
+	if s.listener == nil && !s.reads() {
+		// The pipeline's address is closed as soon as we are: what is not on its
+		// way by then is lost.
+		_ = http.NewResponseController(w).Flush()
+	}
 }
 
 // health is what GET of a path's /health says.

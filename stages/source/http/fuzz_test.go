@@ -12,7 +12,10 @@ import (
 
 	"millrace/engine/event"
 	"millrace/engine/stagetest"
+	"millrace/stages/internal/access"
 )
+
+var noOne access.Who
 
 // quiet is a source without an address, whose bodies a test decodes itself.
 func quiet(t testing.TB, change func(*Config)) *source {
