@@ -72,7 +72,7 @@ type Config struct {
 	// the usual forms are known, the unit of numbers by their size.
 	TimeFormat string `yaml:"time_format"`
 	// Zone of times that name none, such as Europe/Berlin. Times without a year
-	// are in the latest year that puts them no more than a day behind the arrival
+	// are in the latest year that puts them no more than a day after the arrival
 	// of the event. Default UTC.
 	TimeZone string `yaml:"time_zone"`
 	// What happens to an event whose text has another form: poison (it goes to

@@ -137,7 +137,7 @@ func (t *times) dated(layout string, got time.Time, now int64) time.Time {
 }
 
 // yearNear is the time in the latest year that puts it no more than a day
-// behind now: clocks differ a little, and what happened in December arrives in
+// after now: clocks differ a little, and what happened in December arrives in
 // January.
 func yearNear(month time.Month, day int, clock time.Duration, zone *time.Location, now int64) time.Time {
 	latest := time.Unix(0, now).Add(24 * time.Hour)
