@@ -70,7 +70,7 @@ type Config struct {
 	// organisation, trace_id, span_id, level, the name of an attribute, or none.
 	// Records with the same key keep their order. Default id.
 	Key string `yaml:"key"`
-	// Partition chooses the partition: key (by the hash of the key, as Kafka's
+	// Partition is how the partition is chosen: key (by the hash of the key, as Kafka's
 	// own clients do; records without a key are spread), severity, round_robin,
 	// sticky (one partition for a while, then another), {severity: {reserve:
 	// true}} or {expression: …}. Default key.
@@ -98,7 +98,7 @@ type Config struct {
 	// Linger is how long a record waits for others of its partition. Default 0:
 	// events come in batches already.
 	Linger stage.Duration `yaml:"linger"`
-	// BatchBytes bounds what is sent of a partition at once, default 1MiB, the
+	// BatchBytes is the most that is sent of a partition at once, default 1MiB, the
 	// most that brokers take by default. An event that is larger is bad.
 	BatchBytes stage.Size `yaml:"batch_bytes"`
 	// DeliveryTimeout is how long one attempt at a batch may take, default 5s.

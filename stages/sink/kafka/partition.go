@@ -15,10 +15,10 @@ import (
 
 // Partition says which partition an event goes to.
 type Partition struct {
-	// Severity sends events of level ERROR and FATAL to partition 0 and the
-	// others by the hash of their source.
+	// Severity is a rule by level: ERROR and FATAL go to partition 0, the others
+	// by the hash of their source.
 	Severity *Severity `yaml:"severity"`
-	// Expression gives a whole number, the partition (modulo how many there
+	// Expression is one that gives a whole number, the partition (modulo how many there
 	// are), or other text, whose hash chooses it: 'source', 'offset / 1000',
 	// 'organisation == "acme" ? "0" : organisation'.
 	Expression expression.Text `yaml:"expression"`
@@ -28,7 +28,7 @@ type Partition struct {
 
 // Severity is a partition by level.
 type Severity struct {
-	// Reserve keeps everything else out of partition 0. Default false.
+	// Reserve is whether everything else stays out of partition 0. Default false.
 	Reserve bool `yaml:"reserve"`
 }
 

@@ -18,7 +18,7 @@ import (
 type Start struct {
 	// Time begins at the first record with this timestamp or a later one, such
 	// as 2026-01-01T00:00:00Z; at the end where there is none.
-	Time Moment `yaml:"time"`
+	Time Moment `yaml:"time" form:"time such as 2026-01-01T00:00:00Z"`
 	// Offset begins at an offset for each partition: {0: 12, 1: 40}. Partitions
 	// that are not listed begin with their earliest record.
 	Offset map[Number]int64 `yaml:"offset"`
