@@ -86,7 +86,7 @@ func (d *disk) free() {
 // waits; it goes on when there is room, and delivers all when Kafka is back.
 func TestDiskFullUnderTheSpool(t *testing.T) {
 	l := newLab(t, theSite(t), 10, 1)
-	d := newDisk(t, 96<<20)
+	d := newDisk(t, 160<<20) // more than the spool and what is kept in reserve
 	l.engines[0].state = filepath.Join(d.dir, "state")
 	l.sets = []string{"routes.ingest.middleware.limiter.rate=100k/s"}
 	l.start()
@@ -98,6 +98,7 @@ func TestDiskFullUnderTheSpool(t *testing.T) {
 	l.feeder.size = 2000
 	l.feeder.start(3000)
 	line := l.complains(d, "disk is full", "no space left")
+	l.feeder.rest()
 	l.waits("ingest")
 	before := l.engines[0].now().Route("ingest").Books.Delivered
 
@@ -126,6 +127,7 @@ func TestDiskFullAndNobodyMakesRoom(t *testing.T) {
 	l.feeder.rest()
 	l.feeder.start(5000)
 	line := l.complains(nil, "disk is full", "no space left")
+	l.feeder.rest()
 	l.waits("ingest")
 	l.finish()
 	must(t, l.site.target.Set(proxy.Pass))

@@ -138,6 +138,7 @@ func TestNetworkPartition(t *testing.T) {
 	l.feeder.rest()
 	l.feeder.start(8000)
 	await(t, eventually, "the spool is full", func() bool { return l.seen(1, "millrace_spool_full", `route="ingest"`) })
+	l.feeder.rest()
 	engine := l.engines[0].now()
 	held, _ := engine.Metric("millrace_spool_bytes", `route="ingest"`)
 	const bound = 64 << 20
