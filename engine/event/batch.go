@@ -3,6 +3,7 @@ package event
 import (
 	"fmt"
 	"iter"
+	"sort"
 	"time"
 )
 
@@ -90,6 +91,12 @@ func (b *Batch) Origin(row int) Origin {
 		}
 	}
 	return Origin{}
+}
+
+// Parcel numbers the parcels in the order in which the batch holds their
+// events: rows with the same number came in one parcel, such as one request.
+func (b *Batch) Parcel(row int) int {
+	return sort.Search(len(b.spans), func(i int) bool { return row < b.spans[i].end })
 }
 
 // Len is the number of events in the batch or view, settled or not.

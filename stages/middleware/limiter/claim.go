@@ -17,10 +17,12 @@ type claim struct {
 
 	stopped int    // the group that keeps an ordered claim from going on
 	stop    func() // ends the present wait
-	takes   []bool // by open event, while a batch is split
+	takes   []bool // by what counts as one, while a batch is split
+	whole   bool   // requests count, and not events
+	begins  []bool // by open event, of requests: whether it is the first of one
 }
 
-// stretch is neighbouring events with the same key.
+// stretch is neighbouring events, or requests, with the same key.
 type stretch struct {
 	key   string
 	n     int
@@ -43,29 +45,43 @@ var claims = sync.Pool{New: func() any { return new(claim) }}
 func (c *claim) release() {
 	clear(c.groups)
 	clear(c.runs)
+	c.begins = c.begins[:0]
 	c.groups, c.runs, c.stop = c.groups[:0], c.runs[:0], nil
 	claims.Put(c)
 }
 
-// read finds the keys of the open events and says how many events they are. An
-// event whose key cannot be found is bad.
-func (c *claim) read(b *event.Batch, key keyOf) (events int) {
-	c.runs = c.runs[:0]
+// read finds the keys of the open events and says how many events, or
+// requests, they are. An event whose key cannot be found is bad. The key of a
+// request is that of its first event.
+func (c *claim) read(b *event.Batch, key keyOf) (n int) {
+	c.runs, c.begins = c.runs[:0], c.begins[:0]
+	parcel := -1
 	for row, e := range b.Open() {
+		if c.whole && parcel == b.Parcel(row) {
+			c.begins = append(c.begins, false)
+			continue
+		}
 		text, err := key(e)
 		if err != nil {
 			b.Refuse(row, stage.Bad(err))
 			continue
 		}
-		events++
+		n++
+		if c.whole {
+			parcel = b.Parcel(row)
+			c.begins = append(c.begins, true)
+		}
 		if last := len(c.runs) - 1; last >= 0 && c.runs[last].key == text {
 			c.runs[last].n++
 		} else {
 			c.runs = append(c.runs, stretch{key: text, n: 1})
 		}
 	}
-	return events
+	return n
 }
+
+// noKey is the key of a limit that counts requests without one.
+func noKey(*event.Event) (string, error) { return "", nil }
 
 // keyOf finds the key of an event.
 type keyOf func(*event.Event) (string, error)
@@ -135,9 +151,11 @@ func (c *claim) split(b *event.Batch, granted int) (now, later *event.Batch) {
 }
 
 func (c *claim) choose(b *event.Batch, takes bool) *event.Batch {
-	i := -1
+	i, n := -1, -1
 	return b.Select(func(int, *event.Event) bool {
-		i++
+		if n++; !c.whole || c.begins[n] {
+			i++
+		}
 		return c.takes[i] == takes
 	})
 }

@@ -17,6 +17,9 @@ const (
 	storeLocal = "local"
 	storeRedis = "redis"
 
+	perEvent   = "event"
+	perRequest = "request"
+
 	onLimitWait   = "wait"
 	onLimitReject = "reject"
 	onLimitShed   = "shed"
@@ -50,6 +53,10 @@ type Config struct {
 	// IPv6 addresses count by their /64. Events with an empty key share one
 	// limit. Default empty: one limit for all events.
 	Key expression.Text `yaml:"key"`
+	// What counts as one: event, or request (the events that an HTTP client
+	// sent together, which pass together or not at all; those of a request
+	// that takes several batches count once in each). Default event.
+	Per string `yaml:"per"`
 	// How many keys are counted apart at the same time. A key is forgotten when
 	// all of its limit is free again. If there are more, those that came too
 	// late share a few limits until there is room: they get less than the limit,
@@ -86,6 +93,7 @@ const (
 // never let an event through.
 func (c *Config) Validate(p *stage.Problems) {
 	p.OneOf("algorithm", c.Algorithm, slidingWindow, fixedWindow, tokenBucket)
+	p.OneOf("per", c.Per, perEvent, perRequest)
 	p.OneOf("on_limit", c.OnLimit, onLimitWait, onLimitReject, onLimitShed, onLimitPoison)
 	c.validateStore(p)
 	c.validateKey(p)
@@ -267,11 +275,11 @@ func (c *Config) Explain() stage.Explanation {
 func (c *Config) explainLimit() string {
 	switch c.Algorithm {
 	case tokenBucket:
-		return fmt.Sprintf("at most %d events at once and %v from then on", c.bucketSize(), c.Rate)
+		return fmt.Sprintf("at most %d %ss at once and %v from then on", c.bucketSize(), c.Per, c.Rate)
 	case fixedWindow:
-		return fmt.Sprintf("at most %d events in each %v by the clock", c.windowLimit(), c.Window)
+		return fmt.Sprintf("at most %d %ss in each %v by the clock", c.windowLimit(), c.Per, c.Window)
 	default:
-		return fmt.Sprintf("at most %d events in any %v", c.windowLimit(), c.Window)
+		return fmt.Sprintf("at most %d %ss in any %v", c.windowLimit(), c.Per, c.Window)
 	}
 }
 

@@ -47,7 +47,7 @@ const defaultKeys = 10_000
 // Stage is the catalogue entry.
 var Stage = stage.Stage{Name: "limiter", Kind: stage.KindMiddleware, Files: files, New: func() any {
 	return &Config{
-		Algorithm: slidingWindow, Window: stage.Duration(time.Second), OnLimit: onLimitWait,
+		Algorithm: slidingWindow, Window: stage.Duration(time.Second), Per: perEvent, OnLimit: onLimitWait,
 		MaxKeys: defaultKeys, Store: storeLocal,
 	}
 }}
@@ -72,12 +72,16 @@ func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Wrapper, error
 	l := &limiter{
 		desk:    c.desk(s, counted),
 		onLimit: c.OnLimit,
+		whole:   c.Per == perRequest,
 		step:    s.Step,
 		over:    fmt.Errorf("over the limit of %v: %w", c.Rate, errLimited),
 		metrics: counted,
 	}
-	if !c.Key.IsZero() {
+	switch {
+	case !c.Key.IsZero():
 		l.key = reader(c.Key)
+	case l.whole:
+		l.key = noKey
 	}
 	if client != nil {
 		c.lend(l.desk, client, s)
@@ -94,7 +98,7 @@ func (c *Config) desk(s stage.Settings, m metrics) *desk {
 		clock: s.Clock, start: start, patient: c.OnLimit == onLimitWait, log: s.Log, metrics: m,
 		count: func() counter { return c.counter(start) }, mode: modeLocal, share: 1,
 	}
-	if c.Key.IsZero() {
+	if c.Key.IsZero() && c.Per == perEvent {
 		d.single = d.gate("")
 	} else {
 		d.keys = newKeys(c.MaxKeys, d.gate, d.clear)
@@ -127,6 +131,7 @@ func nonce() string {
 type limiter struct {
 	desk    *desk
 	key     keyOf // nil: one limit for all
+	whole   bool  // requests count
 	onLimit string
 	step    int
 	over    error
@@ -204,12 +209,12 @@ func (l *limiter) charge(msg *message.Message, batch, rest *event.Batch, next me
 	}
 }
 
-// read says how many events ask, and finds their keys.
+// read says how many events or requests ask, and finds their keys.
 func (l *limiter) read(c *claim, rest *event.Batch) int {
 	if l.key == nil {
 		return rest.Count(event.Open)
 	}
-	c.ordered = rest.Lane() != ""
+	c.ordered, c.whole = rest.Lane() != "", l.whole
 	return c.read(rest, l.key)
 }
 
