@@ -250,7 +250,7 @@ func (w *world) look(do func(event.Parcel)) {
 }
 
 func TestEveryLineArrivesWhateverHappensToTheFiles(t *testing.T) {
-	shared := newLab(t, func(c *Config) { c.MaxOpen = 100 })
+	shared := newLab(t)
 	shared.settings.State.SetMaxOpenConns(1)
 	_, err := shared.settings.State.Exec("PRAGMA synchronous = OFF")
 	shared.must(err)
@@ -260,6 +260,7 @@ func TestEveryLineArrivesWhateverHappensToTheFiles(t *testing.T) {
 		shared.close()
 		shared.dir = t.TempDir()
 		shared.settings.Route = fmt.Sprintf("route-%d", run)
+		shared.config.MaxOpen = rapid.SampledFrom([]int{2, 100}).Draw(rt, "open")
 		shared.config.Paths[0] = stage.Path(shared.dir + "/*.log*")
 		shared.open()
 		w := &world{lab: shared, t: rt, written: map[string]bool{}, seen: map[string]uuid.UUID{}, ids: map[uuid.UUID]string{}, last: map[string]int64{}}

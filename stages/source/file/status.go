@@ -22,9 +22,11 @@ var (
 	followedDesc    = prometheus.NewDesc("file_source_files", "Files that are followed.", nil, nil)
 	unreadableDesc  = prometheus.NewDesc("file_source_unreadable", "Files and folders that match and cannot be read.", nil, nil)
 	truncationsDesc = prometheus.NewDesc("file_source_truncations_total", "Files that were truncated while they were followed.", nil, nil)
-	cutOffDesc      = prometheus.NewDesc("file_source_cut_off_bytes_total", "Bytes that were not read when their file was truncated or removed; a copy that is followed too brings them.", nil, nil)
-	linesDesc       = prometheus.NewDesc("file_source_read_events_total", "Events that were read, those that were read again included.", nil, nil)
-	bytesDesc       = prometheus.NewDesc("file_source_read_bytes_total", "Bytes of the files that were read.", nil, nil)
+	cutOffDesc      = prometheus.NewDesc("file_source_cut_off_bytes_total",
+		"Bytes that were not read when their file was truncated or removed; a copy that is followed too brings them.", nil, nil)
+	linesDesc = prometheus.NewDesc("file_source_read_events_total",
+		"Events that were read, those that were read again included.", nil, nil)
+	bytesDesc = prometheus.NewDesc("file_source_read_bytes_total", "Bytes of the files that were read.", nil, nil)
 )
 
 // Describe implements prometheus.Collector.
