@@ -19,7 +19,10 @@ func Test100ParallelStartsOfTheGenerator(t *testing.T) {
 	l.file = "generator.yaml"
 	l.start()
 	p := l.engines[0].now()
-	p.Address() // it is there
+	await(t, eventually, "the generator is there", func() bool {
+		status, _ := p.Get("/api/v1/generator/status")
+		return status == http.StatusOK
+	})
 	var all sync.WaitGroup
 	for range starts {
 		all.Go(func() {
@@ -30,6 +33,9 @@ func Test100ParallelStartsOfTheGenerator(t *testing.T) {
 		})
 	}
 	all.Wait()
+	if t.Failed() {
+		t.FailNow()
+	}
 	var told struct{ TotalGenerated, TotalRateLimited int }
 	await(t, eventually, "all events are settled", func() bool {
 		status, body := p.Get("/api/v1/generator/status")
