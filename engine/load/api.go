@@ -10,9 +10,16 @@ import (
 
 // Path is where the load of a route's source is served over HTTP: GET answers
 // with a Report; PUT takes a profile (YAML, JSON, or the name of one that comes
-// with the engine; ?ttl=30s for a time); PATCH takes a Patch. What is wrong is
-// answered with 422 and all problems, and changes nothing.
+// with the engine; ?ttl=30s for a time, ?name= for what to call it); PATCH
+// takes a Patch. What is wrong is answered with 422 and all problems, and
+// changes nothing.
 func Path(route string) string { return "/api/v1/routes/" + route + "/load" }
+
+// Planner is the Config of a source that keeps to a load.
+type Planner interface {
+	// Plan is the load that it begins with; nil: something is wrong with it.
+	Plan() *Plan
+}
 
 // Patch is the body of a PATCH. What is left out stays as it is.
 type Patch struct {

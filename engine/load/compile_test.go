@@ -138,7 +138,8 @@ func TestTheHashNamesTheProfileAndItsTraces(t *testing.T) {
 	if after := compiled(t, p).Hash(); after == before || len(after) != 12 {
 		t.Errorf("hash %s before and %s after the trace changed", before, after)
 	}
-	if compiled(t, Constant(5)).Hash() != compiled(t, Constant(5)).Hash() || compiled(t, Constant(5)).Hash() == compiled(t, Constant(6)).Hash() {
+	first, again := compiled(t, Constant(5)).Hash(), compiled(t, Constant(5)).Hash()
+	if first != again || first == compiled(t, Constant(6)).Hash() {
 		t.Error("hashes of constants")
 	}
 }

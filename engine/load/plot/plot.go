@@ -20,6 +20,7 @@ type Chart struct {
 	Span   time.Duration
 	Series []Series
 	Marks  []Mark
+	Common bool // the panels have the same scale, to be compared
 }
 
 // Series is a rate over the span, in events per second, at equal distances.

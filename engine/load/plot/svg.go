@@ -23,7 +23,8 @@ var colours = []string{"#0b5fa5", "#d9822b", "#4a4a4a", "#7a3e9d"}
 func SVG(c Chart) string {
 	var b strings.Builder
 	put := func(format string, args ...any) { fmt.Fprintf(&b, format+"\n", args...) }
-	put(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" font-family="system-ui, sans-serif" font-size="12" fill="#333">`,
+	put(`<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" width="%d" height="%d" `+
+		`font-family="system-ui, sans-serif" font-size="12" fill="#333">`,
 		svgWidth, svgHeight, svgWidth, svgHeight)
 	put(`<rect width="100%%" height="100%%" fill="#fff"/>`)
 	put(`<text x="%d" y="24" font-size="16">%s</text>`, svgLeft, html.EscapeString(c.Title))

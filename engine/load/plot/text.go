@@ -18,13 +18,21 @@ func Text(c Chart, width, height int) string {
 	lines := []string{cut(c.Title, width)}
 	inner := width - margin
 	rows := height - 1 - len(c.Notes)
+	common := 0.0
+	for _, s := range c.Series {
+		common = max(common, highest(s.Values))
+	}
 	for i, s := range c.Series {
+		top := highest(s.Values)
+		if c.Common {
+			top = common
+		}
 		share := rows / (len(c.Series) - i)
 		if i == 0 && len(c.Series) > 1 {
 			share = rows * 3 / 5
 		}
 		rows -= share
-		lines = append(lines, panel(s, inner, share-2)...)
+		lines = append(lines, panel(s, ceiling(top), inner, share-2)...)
 		if i == 0 {
 			lines = append(lines, names(c, inner))
 		} else {
@@ -48,10 +56,9 @@ func cut(s string, width int) string {
 	return string([]rune(s)[:width-1]) + "…"
 }
 
-// panel draws a series with the numbers of its axis.
-func panel(s Series, width, height int) []string {
+// panel draws a series with the numbers of its axis, which goes up to top.
+func panel(s Series, top float64, width, height int) []string {
 	height = max(height, 2)
-	top := ceiling(highest(s.Values))
 	var rows []string
 	if s.Bars {
 		rows = bars(resample(s.Values, width), top, height)

@@ -59,6 +59,9 @@ func (d *desk) close() {
 // maxBody bounds a profile that is sent.
 const maxBody = 1 << 20
 
+// maxName bounds what a profile that is sent is called.
+const maxName = 100
+
 // ServeHTTP answers what load.Path promises.
 func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
@@ -111,6 +114,9 @@ func (d *desk) exchange(w http.ResponseWriter, r *http.Request) {
 		wrong(w, problems...)
 		return
 	}
+	if name := r.URL.Query().Get("name"); plan.Name == "" && len(name) <= maxName {
+		plan.Name = name // of the file it was read from
+	}
 	c.Plan = plan
 	d.do(w, r, c)
 }
@@ -125,7 +131,8 @@ func (d *desk) patch(w http.ResponseWriter, r *http.Request) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&p); err != nil {
-		wrong(w, read.Problem{Text: `must be JSON such as {"scale": 2, "rate": "5k/s", "hold": true, "pause": false, "next": true, "ttl": "30s"}: ` + err.Error()})
+		const example = `{"scale": 2, "rate": "5k/s", "hold": true, "pause": false, "next": true, "ttl": "30s"}`
+		wrong(w, read.Problem{Text: "must be JSON such as " + example + ": " + err.Error()})
 		return
 	}
 	if p.TTL != nil && *p.TTL <= 0 {

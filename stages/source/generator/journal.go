@@ -57,7 +57,8 @@ func (j journal) add(ctx context.Context, e entry) error {
 		hash, profile = e.plan.Hash(), string(e.plan.Profile.JSON())
 	}
 	const row = `INSERT INTO generator_load (route, stage, at, number, what, hash, profile) VALUES (?, ?, ?, ?, ?, ?, ?)`
-	if _, err := j.db.ExecContext(ctx, row, j.route, j.stage, e.at.UTC().Format(time.RFC3339Nano), e.number, e.what, hash, profile); err != nil {
+	at := e.at.UTC().Format(time.RFC3339Nano)
+	if _, err := j.db.ExecContext(ctx, row, j.route, j.stage, at, e.number, e.what, hash, profile); err != nil {
 		return fmt.Errorf("it could not be entered in the journal of the load: %w", err)
 	}
 	return nil

@@ -8,6 +8,9 @@ import (
 	"millrace/engine/stage"
 )
 
+// Plan is the load that the generator begins with, to be drawn.
+func (c *Config) Plan() *load.Plan { return c.plan(&stage.Problems{}) }
+
 // plan makes the plan of rate and load; nil when something is wrong with them,
 // which is added to the problems.
 func (c *Config) plan(p *stage.Problems) *load.Plan {
@@ -61,7 +64,8 @@ func (c *Config) rated(whole load.Profile, p *stage.Problems) load.Profile {
 	switch {
 	case constant == nil || whole.IsZero(): // which has been reported
 	case c.Load.Name == "" || !whole.IsConstant():
-		p.Add("rate", "has no place beside a load that says the rate itself, got %v; leave one of them out, or change the load by its scale", c.Rate)
+		p.Add("rate", "has no place beside a load that says the rate itself, got %v; "+
+			"leave one of them out, or change the load by its scale", c.Rate)
 	case c.Rate.IsMax():
 		return load.Max()
 	default:
@@ -88,7 +92,8 @@ func (c *Config) offered(p *load.Plan) string {
 var lateness = map[string]func(most stage.Duration) string{
 	"catch_up": func(most stage.Duration) string {
 		if most > 0 {
-			return fmt.Sprintf("When the route is slower, they wait, and their latency counts from when they were due; those that are more than %v late are left out and counted.", most)
+			return fmt.Sprintf("When the route is slower, they wait, and their latency counts from when they were due; "+
+				"those that are more than %v late are left out and counted.", most)
 		}
 		return "When the route is slower, they wait, and their latency counts from when they were due; none is left out."
 	},
