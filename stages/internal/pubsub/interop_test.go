@@ -1,11 +1,5 @@
-//go:build interop
-
-// These tests hold this package against watermill-kafka itself, which brings
-// sarama and its dependencies; the module does without them. To run them:
-//
-//	cp go.mod go.sum /tmp && go test -tags interop -mod=mod -modfile=/tmp/go.mod ./stages/internal/pubsub
-//
-// With KAFKA_BROKERS they run against that Kafka too.
+// These tests hold this package against watermill-kafka itself. With
+// KAFKA_BROKERS they run against that Kafka too.
 
 package pubsub
 
