@@ -75,8 +75,9 @@ type Config struct {
 	// sticky (one partition for a while, then another), {severity: {reserve:
 	// true}} or {expression: …}. Default key.
 	Partition Partition `yaml:"partition"`
-	// Value is how an event is written: json, or avro with the path of a
-	// schema: {avro: schemas/log_event.avsc}. Default json.
+	// Value is how an event is written: json, raw (its bytes as received, or
+	// else its message; headers: [event_id] keeps its id), or avro with the path
+	// of a schema: {avro: schemas/log_event.avsc}. Default json.
 	Value Value `yaml:"value"`
 	// Headers are put on each record: event_id, traceparent (of events with
 	// trace and span id). Default none, since the value has both.
@@ -113,14 +114,20 @@ type Config struct {
 type Value struct {
 	// Avro is the path of the Avro schema to write with.
 	Avro stage.Path `yaml:"avro"`
+
+	raw bool // the bytes as received
 }
 
 // UnmarshalText reads the short form.
 func (v *Value) UnmarshalText(text []byte) error {
-	if string(text) != "json" {
-		return fmt.Errorf("want json or {avro: path of a schema}, got %q", text)
+	switch string(text) {
+	case "json":
+		*v = Value{}
+	case "raw":
+		*v = Value{raw: true}
+	default:
+		return fmt.Errorf("want json, raw or {avro: path of a schema}, got %q", text)
 	}
-	*v = Value{}
 	return nil
 }
 

@@ -50,7 +50,7 @@ func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Writer, erro
 
 func (c *Config) newWriter(cluster *kafka.Cluster, s stage.Settings) *writer {
 	return &writer{
-		cluster: cluster, topic: c.kafkaTopic(), bound: int64(c.MaxBufferedBytes), key: keyOf(c.Key), headers: newHeaders(c.Headers),
+		raw: c.Value.raw, cluster: cluster, topic: c.kafkaTopic(), bound: int64(c.MaxBufferedBytes), key: keyOf(c.Key), headers: newHeaders(c.Headers),
 		rule: c.Partition.rule(), largest: int(c.BatchBytes) - recordOverhead, noAcks: c.Acks == "none", memory: c.memory(),
 		clock: s.Clock, nag: nag{log: s.Log, clock: s.Clock}, fill: fill{clock: s.Clock},
 	}

@@ -20,7 +20,8 @@ import (
 type writer struct {
 	cluster *kafka.Cluster
 	topic   kafka.Topic
-	codec   *avro.Codec // nil: JSON
+	codec   *avro.Codec // nil: JSON, or raw
+	raw     bool        // the bytes as received
 	frame   []byte      // before each Avro body
 	key     keyFunc
 	headers headers
@@ -131,7 +132,14 @@ func (w *writer) encode(calls *[maxModes]*call, b *event.Batch) {
 }
 
 func (w *writer) value(c *call, e *event.Event) (err error) {
-	if w.codec == nil {
+	switch {
+	case w.raw && e.Raw != nil:
+		c.buf = append(c.buf, e.Raw...)
+		return nil
+	case w.raw:
+		c.buf = append(c.buf, e.Message...)
+		return nil
+	case w.codec == nil:
 		c.buf = eventjson.Append(c.buf, e)
 		return nil
 	}

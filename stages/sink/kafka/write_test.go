@@ -3,6 +3,7 @@ package kafka
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -85,6 +86,30 @@ func TestJSONEventsCarryTheHeadersThatWereAskedFor(t *testing.T) {
 	var e event.Event
 	if err := eventjson.Decode(traced.Value, &e); err != nil || e.Message != batch[0].Message {
 		t.Errorf("value %s: %v", traced.Value, err)
+	}
+}
+
+func TestRawValuesAreTheBytesAsReceivedOrElseTheMessage(t *testing.T) {
+	broker := fake(t)
+	w := openSink(t, clusterAt(t, broker.ListenAddrs()[0]), func(c *Config) {
+		if err := c.Value.UnmarshalText([]byte("raw")); err != nil {
+			t.Fatal(err)
+		}
+	})
+	batch := events(2)
+	batch[0].Raw = []byte("a line\xff\x00as it was")
+	if err := w.Write(t.Context(), event.NewBatch(batch)); err != nil {
+		t.Fatal(err)
+	}
+	var got []string
+	for _, r := range consume(t, broker.ListenAddrs(), "log-events", 2) {
+		got = append(got, string(r.Value))
+	}
+	slices.Sort(got)
+	want := []string{"a line\xff\x00as it was", batch[1].Message}
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		t.Errorf("values %q, want %q", got, want)
 	}
 }
 
