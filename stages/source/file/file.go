@@ -145,6 +145,9 @@ func (c *Config) validatePath(p *stage.Problems, key, path string) {
 	}
 }
 
+// Place says that lines stay in their files until they are settled.
+func (c *Config) Place() stage.Placement { return stage.Placement{Keeps: true} }
+
 // Explain says what the source promises.
 func (c *Config) Explain() stage.Explanation {
 	does := "reads every line of the files once, in the order of each file; the checkpoint of a file moves only past settled lines. " +

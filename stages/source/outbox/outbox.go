@@ -95,6 +95,9 @@ func (c *Config) Links() []stage.Link {
 	return []stage.Link{{What: fmt.Sprintf("sql:%s:watermill_%s", c.Resource, c.Topic)}}
 }
 
+// Place says that events stay in the table until they are settled.
+func (c *Config) Place() stage.Placement { return stage.Placement{Keeps: true} }
+
 // Explain says what the source promises.
 func (c *Config) Explain() stage.Explanation {
 	return stage.Explanation{

@@ -94,6 +94,9 @@ func (c *Config) Validate(p *stage.Problems) {
 // Links says where bad events are read.
 func (c *Config) Links() []stage.Link { return []stage.Link{{What: c.place().Link()}} }
 
+// Place says that events stay in the queue until they are settled.
+func (c *Config) Place() stage.Placement { return stage.Placement{Keeps: true} }
+
 // Explain says what the source promises.
 func (c *Config) Explain() stage.Explanation {
 	where := c.place().String()

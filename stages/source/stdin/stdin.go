@@ -65,6 +65,9 @@ func (c *Config) Validate(p *stage.Problems) {
 	c.Multiline.lines().Validate(p, "multiline.")
 }
 
+// Place says that nobody who writes to a pipe can be told no.
+func (c *Config) Place() stage.Placement { return stage.Placement{Keeps: true} }
+
 // Explain says what the source promises.
 func (c *Config) Explain() stage.Explanation {
 	return stage.Explanation{

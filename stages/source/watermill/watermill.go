@@ -134,6 +134,9 @@ func (c *Config) Links() []stage.Link {
 	}
 }
 
+// Place says that messages stay with their Pub/Sub until they are settled.
+func (c *Config) Place() stage.Placement { return stage.Placement{Keeps: true} }
+
 // Explain says what the source promises.
 func (c *Config) Explain() stage.Explanation {
 	e := stage.Explanation{
