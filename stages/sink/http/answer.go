@@ -49,10 +49,12 @@ func (w *writer) judge(answer *http.Response, text []byte) verdict {
 	}
 	err := fmt.Errorf("%s answered %s", w.place, quote(answer, text))
 	switch {
-	case !good && !success:
+	case !good && !success && !expect.Strict:
 		return w.byStatus(answer, err)
 	case good:
 		err = fmt.Errorf("%w, expected a body with %q", err, expect.Body)
+	case expect.Status == 0:
+		err = fmt.Errorf("%w, expected 200 to 299", err)
 	default:
 		err = fmt.Errorf("%w, expected %d", err, expect.Status)
 	}

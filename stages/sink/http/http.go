@@ -105,7 +105,14 @@ type Expect struct {
 	Status int `yaml:"status"`
 	// Body is a text that the answer must contain. Default: it may be anything.
 	Body string `yaml:"body"`
+	// Strict takes each answer, and none, as the last word: nothing is sent again, and what is not as
+	// expected makes a bad event. It ends a run with exit code 1, unless a poison_queue takes it.
+	// Default false; for load tests.
+	Strict bool `yaml:"strict"`
 }
+
+// strict says whether a request that failed must not be sent again.
+func (c *Config) strict() bool { return c.Expect != nil && c.Expect.Strict }
 
 // Validate reports what cannot work.
 func (c *Config) Validate(p *stage.Problems) {
@@ -233,6 +240,9 @@ func (c *Config) Explain() stage.Explanation {
 			"with the same id",
 		Away: fmt.Sprintf("an attempt fails after %v at most; 408, 429, 5xx and broken connections are tried again (Retry-After is heeded), "+
 			"401, 403 and 404 park the route", c.Timeout),
+	}
+	if c.strict() {
+		e.Away = "nothing is sent again: an event without the expected answer is bad, and without a poison_queue it parks the route"
 	}
 	if c.Format == formatSingle {
 		e.Crash += ", which is also the Idempotency-Key"

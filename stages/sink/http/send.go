@@ -71,7 +71,7 @@ func (w *writer) takeItems(b *event.Batch, v verdict) error {
 	}
 	for _, item := range v.items {
 		err := fmt.Errorf("%s: %s", w.place, item.reason)
-		if item.again {
+		if item.again && !w.cfg.strict() {
 			b.Fail(rows[item.index], err)
 		} else {
 			b.Refuse(rows[item.index], stage.Bad(err))
@@ -142,8 +142,17 @@ func (e *each) work(ctx context.Context) {
 	}
 }
 
-// send makes one request and judges its answer.
+// send makes one request, and says what has become of its events.
 func (w *writer) send(ctx context.Context, p *payload, at part) verdict {
+	v := w.try(ctx, p, at)
+	if v.away && w.cfg.strict() && ctx.Err() == nil {
+		return verdict{err: stage.Bad(v.err), taken: true}
+	}
+	return v
+}
+
+// try makes one request and judges its answer.
+func (w *writer) try(ctx context.Context, p *payload, at part) verdict {
 	select {
 	case w.turns <- struct{}{}:
 		defer func() { <-w.turns }()

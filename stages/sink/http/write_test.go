@@ -54,6 +54,26 @@ func TestExpectHoldsAnswersAgainstWhatTheyShouldBe(t *testing.T) {
 	}
 }
 
+func TestStrictTakesEachAnswerAndNoneAsTheLastWord(t *testing.T) {
+	for _, format := range []string{formatSingle, formatArray} {
+		for name, answer := range map[string]http.HandlerFunc{
+			"answered 429": with(429, `{}`), "answered 503": with(503, `{}`), "answered 404": with(404, `{}`),
+			"expected 202": with(200, `{}`), "EOF": func(http.ResponseWriter, *http.Request) { panic(http.ErrAbortHandler) },
+		} {
+			r := open(t, func(c *Config) { c.Format, c.Expect = format, &Expect{Status: 202, Strict: true} }, answer)
+			b := batch("a", "b")
+			if err := r.Write(t.Context(), b); err != nil {
+				t.Errorf("%s, %s: %v", format, name, err)
+			}
+			for row := range b.All() {
+				if err := b.Err(row); b.Outcome(row) != event.Refused || stage.ClassOf(err) != stage.BadEvent || !strings.Contains(err.Error(), name) {
+					t.Errorf("%s, %s: row %d is %v: %v", format, name, row, b.Outcome(row), err)
+				}
+			}
+		}
+	}
+}
+
 func TestNoMoreRequestsAtOnceThanConnections(t *testing.T) {
 	var now, most atomic.Int64
 	all := make(chan struct{})
