@@ -48,6 +48,7 @@ func newLab(t testing.TB, s *site, seed uint64, engines int) *lab {
 	l.feeder = newFeeder(t, s.kafkaIn.Direct(), l.topic("input"), l.ledger, seed)
 	l.env = map[string]string{
 		"RUN":            run,
+		"PIPELINE":       strings.ReplaceAll(run, "_", "-"),
 		"SOURCE_BROKERS": s.source.Addr(),
 		"TARGET_BROKERS": s.brokers(),
 		"DATABASE_URL":   s.pg.DSN(s.postgres.Addr(), run),
