@@ -20,6 +20,15 @@ type Report struct {
 type RouteReport struct {
 	Books
 	LatencyMS Latency `json:"latency_ms"`
+	Load      *Series `json:"load,omitempty"` // nil: its source keeps to no load, or nobody recorded it
+}
+
+// Series is what a route was offered and what came in, in events per second,
+// one value for each EveryS seconds of the run.
+type Series struct {
+	EveryS   float64   `json:"every_s"`
+	Offered  []float64 `json:"offered"`
+	Achieved []float64 `json:"achieved"`
 }
 
 // Books are a route's books as they are written everywhere.
@@ -73,7 +82,7 @@ func (e *Engine) Report() Report {
 		Routes: make(map[string]RouteReport), Resources: resourceUse(),
 	}
 	for _, s := range e.Status() {
-		r.Routes[s.Name] = RouteReport{BooksOf(s.Page), LatencyOf(s.Latencies)}
+		r.Routes[s.Name] = RouteReport{Books: BooksOf(s.Page), LatencyMS: LatencyOf(s.Latencies)}
 	}
 	return r
 }

@@ -1,15 +1,13 @@
 package cli
 
 import (
-	"cmp"
 	"context"
-	"encoding/json"
 	"errors"
-	"fmt"
-	"io"
 	"net/http"
 	"os"
 	"time"
+
+	"millrace/engine/cli/remote"
 )
 
 // remoteFlags say which running engine a command talks to.
@@ -17,33 +15,33 @@ type remoteFlags struct {
 	Addr string `env:"ENGINE_ADDR" placeholder:"HOST:PORT" default:"127.0.0.1:8080" help:"Address of the running engine; ENGINE_TOKEN is its token."`
 }
 
+// patience is how long a command waits for an answer.
+const patience = 10 * time.Second
+
+func (f *remoteFlags) client() *remote.Client {
+	return &remote.Client{Addr: f.Addr, Token: os.Getenv("ENGINE_TOKEN")}
+}
+
 // call makes one request of the engine's API and decodes the answer.
 func (f *remoteFlags) call(method, path string, into any) error {
-	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+f.Addr+path, nil)
-	if err != nil {
-		return &codeError{ExitUsage, fmt.Errorf("--addr %s: want host:port: %w", f.Addr, err)}
+	return coded(f.client().Call(ctx, method, path, nil, into))
+}
+
+// coded gives an error of the client its exit code.
+func coded(err error) error {
+	var away *remote.AwayError
+	var address *remote.AddressError
+	var refused *remote.RefusedError
+	switch {
+	case errors.As(err, &away):
+		return &codeError{ExitUnreachable, err}
+	case errors.As(err, &address):
+		return &codeError{ExitUsage, err}
+	case errors.As(err, &refused) && refused.Status == http.StatusUnprocessableEntity:
+		return &codeError{ExitUsage, err}
+	default:
+		return err
 	}
-	if token := os.Getenv("ENGINE_TOKEN"); token != "" {
-		req.Header.Set("Authorization", "Bearer "+token)
-	}
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return &codeError{ExitUnreachable, fmt.Errorf("no engine answers at %s; start one with `engine run`, or give its address by --addr: %w", f.Addr, errors.Unwrap(err))}
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, 16<<20))
-	if err != nil {
-		return fmt.Errorf("%s: %w", f.Addr, err)
-	}
-	if resp.StatusCode != http.StatusOK {
-		var said struct{ Error, Message string }
-		_ = json.Unmarshal(body, &said) // whatever it is, the status is told
-		return fmt.Errorf("%s: %s: %s", f.Addr, resp.Status, cmp.Or(said.Error, said.Message, "no reason given"))
-	}
-	if err := json.Unmarshal(body, into); err != nil {
-		return fmt.Errorf("%s does not answer like an engine: %w", f.Addr, err)
-	}
-	return nil
 }

@@ -60,13 +60,14 @@ func (c *runCommand) Run(p *program) (err error) {
 	// Events that a stage prints would be torn by lines that come and go.
 	shared := writesStdout(pipeline)
 	live := watch(e, screen, screen.terminal() && !(shared && terminalWidth(p.out) > 0), log)
+	series := c.record(e)
 	err = e.Run(ctx)
 	live.end()
 	release()
 	if serr := server.Close(); serr != nil {
 		log.Warn("closing the HTTP server", "error", serr)
 	}
-	return errors.Join(err, c.account(p, e, report, shared || c.Report == stdout))
+	return errors.Join(err, c.account(p, e, report, series, shared || c.Report == stdout))
 }
 
 // writesStdout says whether a stage of the pipeline writes events to the
@@ -80,6 +81,14 @@ func writesStdout(p *config.Pipeline) bool {
 		}
 	}
 	return false
+}
+
+// record records what the report has beside the books.
+func (c *runCommand) record(e *engine.Engine) *recorder {
+	if c.Report == "" {
+		return nil
+	}
+	return record(e)
 }
 
 // stopOn stops the run after --for, and on signals: the first drains, the
@@ -130,8 +139,9 @@ func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (re
 
 // account prints the books and writes the report. The books leave the standard
 // output alone when data goes there.
-func (c *runCommand) account(p *program, e *engine.Engine, file *reportFile, data bool) error {
+func (c *runCommand) account(p *program, e *engine.Engine, file *reportFile, series *recorder, data bool) error {
 	r := e.Report()
+	series.finish(&r)
 	out := p.out
 	if data {
 		out = p.err
