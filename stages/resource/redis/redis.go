@@ -1,5 +1,4 @@
-// Package redis is the resource `redis`: a connection to a Redis server that
-// stages share by name.
+// Package redis connects to a Redis server, for the stages that share it.
 //
 // The client connects when it is first used and makes its connections again
 // when the server is back. Stages get the opened *Store and talk to the client

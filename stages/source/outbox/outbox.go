@@ -1,6 +1,8 @@
-// Package outbox reads events that applications wrote into a table of their own
-// PostgreSQL database, in the same transaction as the change that the event is
-// about: what was rolled back is never read, what was committed is read.
+// Package outbox reads events that applications write in their own PostgreSQL transactions.
+//
+// They write them into a table, in the same transaction as the change that the
+// event is about: what was rolled back is never read, what was committed is
+// read.
 //
 // The tables are those of watermill-sql, so that its publisher and this source
 // go together, as does plain SQL. Rows are read in the order of their

@@ -1,6 +1,6 @@
-// Package poison is the source `poison`: it reads the events that a poison
-// queue has stored, so that a re-drive is a pipeline: mend what was wrong with
-// them by transforms, and deliver them.
+// Package poison reads the events that a poison queue has stored, so that a re-drive is a pipeline.
+//
+// Mend what was wrong with them by transforms, and deliver them.
 //
 // Each event is made again of the bytes that were received, with its id, key
 // and origin. An entry is taken out of the store when its event is settled: an

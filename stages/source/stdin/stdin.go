@@ -1,4 +1,7 @@
-// Package stdin reads lines from standard input: cat app.log | engine run p.yaml.
+// Package stdin reads lines from standard input, to the end of a pipe.
+//
+//	cat app.log | engine run p.yaml
+//
 // When the input ends the route drains and the run ends; a last line without
 // its end is a line.
 //
