@@ -58,6 +58,8 @@ func TestProblemsNameKeyRuleAndValue(t *testing.T) {
 		{content(func(c *Content) { c.Template = "none" }), "content.messages", "must have at least one message when there is no template, got none"},
 		{content(func(c *Content) { c.Payload = Sizes{0, 32 << 20} }), "content.payload", "must be between 0 and 16MiB, got 0..32MiB"},
 		{content(func(c *Content) { c.Payload = Sizes{-5, -5} }), "content.payload", "must be between 0 and 16MiB, got -5"},
+		{content(func(c *Content) { c.Sessions.Events = -1 }), "content.sessions.events", "must be between 1 and 1000, got -1"},
+		{content(func(c *Content) { c.Sessions.AtOnce = 1001 }), "content.sessions.at_once", "must be between 1 and 1000, got 1001"},
 		{content(func(c *Content) { c.Levels = map[string]float64{"LOUD": 1, "INFO": 1} }), "content.levels.LOUD", `unknown level "LOUD"; levels are TRACE, DEBUG, INFO, WARN, ERROR, FATAL`},
 		{content(func(c *Content) { c.Levels = map[string]float64{"INFO": 1, "WARN": -1} }), "content.levels.WARN", "must be a weight of at least 0, got -1"},
 		{content(func(c *Content) { c.Levels = map[string]float64{"INFO": 0} }), "content.levels", "must leave something to say: the sum of weights must be above 0 and finite, got 0"},

@@ -22,6 +22,8 @@ type Content struct {
 	Sources []string `yaml:"sources"`
 	// Fields are values made for each event: metadata under their name, and {name} in messages. A plain word is a kind (uuid, ip, sequence, instance), or a range such as 1..500.
 	Fields map[string]Field `yaml:"fields"`
+	// Sessions is how events that belong together are interleaved. The events of a session share correlation_id, trace_id and the fields with session: true.
+	Sessions Sessions `yaml:"sessions"`
 	// Payload is the size of an additional text attribute "payload", such as 512 or 256..4KiB. Default 0: none.
 	Payload Sizes `yaml:"payload"`
 }
@@ -59,6 +61,8 @@ type Field struct {
 	Hex int `yaml:"hex"`
 	// Prefix is put before the value, which makes it a text.
 	Prefix string `yaml:"prefix"`
+	// Session makes one value for all events of a session. A sequence then counts sessions. Default false.
+	Session bool `yaml:"session"`
 	// MessageOnly keeps the value out of the metadata. Default false.
 	MessageOnly bool `yaml:"message_only"`
 }

@@ -48,7 +48,7 @@ func contentHash(t *testing.T, n int64, change ...func(*Config)) string {
 func TestTheSameSeedMakesTheSameBytesOnAnyNumberOfThreads(t *testing.T) {
 	// The pinned hash holds across processes, machines and versions. A change
 	// of the template changes it: then runs before and after do not compare.
-	const want = "1b47e8d06c23028e"
+	const want = "5a312694df730d95"
 	for _, threads := range []int{1, 2, 8} {
 		if got := contentHash(t, 20_000, func(c *Config) { c.Threads = threads }); got != want {
 			t.Errorf("%d threads: content hash %s, want %s", threads, got, want)
@@ -110,7 +110,7 @@ func TestServiceLogsLookReal(t *testing.T) {
 				t.Fatalf("%s is %q", key, v)
 			}
 		}
-		if id, err := uuid.Parse(e.CorrelationID); err != nil || id.Version() != 4 || id.Variant() != uuid.RFC4122 {
+		if id, err := uuid.Parse(e.CorrelationID); err != nil || id.Version() != 7 || id.Variant() != uuid.RFC4122 {
 			t.Fatalf("correlation id %q: %v", e.CorrelationID, err)
 		}
 		if !trace.MatchString(e.TraceID) || !span.MatchString(e.SpanID) {
@@ -128,7 +128,7 @@ func TestServiceLogsLookReal(t *testing.T) {
 	for level, weight := range defaultLevels {
 		checkShare(t, level, levels[level], n, weight/100)
 	}
-	if len(sources) != 8 || len(messages) < n/2 || len(correlations) != n {
+	if len(sources) != 8 || len(messages) < n/3 || len(correlations) > n/4 || len(correlations) < n/5 {
 		t.Errorf("%d sources, %d different messages, %d correlation ids of %d events", len(sources), len(messages), len(correlations), n)
 	}
 }

@@ -15,10 +15,11 @@ type key uint64
 // golden is 2^64 divided by the golden ratio: the increment of splitmix64.
 const golden = 0x9e3779b97f4a7c15
 
+// baseOf is where the keys of a seed begin.
+func baseOf(seed int64) uint64 { return mix(uint64(seed) + golden) }
+
 // keyOf is the key of event number i.
-func keyOf(seed, i int64) key {
-	return key(mix(mix(uint64(seed)+golden) + uint64(i)*golden))
-}
+func keyOf(base uint64, i int64) key { return key(mix(base + uint64(i)*golden)) }
 
 // draw is 64 random bits for the thing named by salt.
 func (k key) draw(salt uint64) uint64 { return mix(uint64(k) ^ salt) }

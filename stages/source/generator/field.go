@@ -13,6 +13,7 @@ import (
 type field struct {
 	name   string
 	salt   uint64
+	shared int // among what the events of a session share, from 1; 0: each event has its own
 	make   maker
 	prefix string
 
@@ -142,7 +143,7 @@ func (f *field) append(buf []byte, k key, i int64) []byte {
 	case hexDigits:
 		return appendHex(buf, x, f.digits)
 	case uuidText:
-		return appendUUID(buf, x)
+		return appendRandomUUID(buf, x)
 	case address:
 		return appendAddress(buf, x)
 	default:
@@ -153,23 +154,35 @@ func (f *field) append(buf []byte, k key, i int64) []byte {
 // value is the value for an event as metadata. Text that does not exist yet is
 // written to buf.
 func (f *field) value(buf []byte, k key, i int64) (event.Value, []byte) {
-	if f.prefix == "" || f.make == oneOf {
-		switch f.make {
-		case oneOf:
-			return event.String(f.option(k.draw(f.salt))), buf
-		case sequence:
-			return event.Int(i + 1), buf
-		case number:
-			n := f.number(k.draw(f.salt))
-			if f.decimals == 0 {
-				return event.Int(n), buf
-			}
-			return event.Float(float64(n) / float64(pow10[f.decimals])), buf
-		}
+	if f.ready() {
+		return f.valueOf("", k, i), buf
 	}
 	start := len(buf)
 	buf = f.append(buf, k, i)
 	return event.String(text(buf, start)), buf
+}
+
+// ready tells whether a value needs no text to be written: it is a number, or
+// a text that exists.
+func (f *field) ready() bool {
+	return f.make == oneOf || f.prefix == "" && (f.make == sequence || f.make == number)
+}
+
+// valueOf is the value of which written is the text, unless it is ready.
+func (f *field) valueOf(written string, k key, i int64) event.Value {
+	switch {
+	case !f.ready():
+		return event.String(written)
+	case f.make == oneOf:
+		return event.String(f.option(k.draw(f.salt)))
+	case f.make == sequence:
+		return event.Int(i + 1)
+	}
+	n := f.number(k.draw(f.salt))
+	if f.decimals == 0 {
+		return event.Int(n)
+	}
+	return event.Float(float64(n) / float64(pow10[f.decimals]))
 }
 
 func (f *field) option(x uint64) string {

@@ -1,16 +1,14 @@
 package generator
 
-import (
-	"millrace/engine/event"
-)
+import "millrace/engine/event"
 
 // parcel is the memory of one parcel of events: the events, their attributes
-// in one slice, and their texts in one arena per thread. It is used again
-// after Done, so that a running generator allocates nothing.
+// in one slice, and their texts in the arenas of one scribe per thread. It is
+// used again after Done, so that a running generator allocates nothing.
 type parcel struct {
 	events     []event.Event
 	attributes []event.Attribute
-	arenas     [][]byte
+	scribes    []scribe
 	turn       turn                // what it was made for, without the times
 	done       func(event.Receipt) // made once, rather than for each parcel
 }
@@ -19,8 +17,8 @@ type parcel struct {
 // that all events share.
 func (p *parcel) size() int {
 	n := 256 * len(p.events)
-	for _, arena := range p.arenas {
-		n += len(arena)
+	for i := range p.scribes {
+		n += len(p.scribes[i].buf)
 	}
 	return n
 }

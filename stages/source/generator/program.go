@@ -14,10 +14,12 @@ import (
 // their placeholders, weights in tables. Nothing of it changes afterwards, so
 // that many goroutines may make events with it.
 type program struct {
-	seed       int64
+	base       uint64 // the seed, mixed
+	sessions   sessions
 	lines      []line
 	pick       alias    // among lines
 	attributes []*field // the metadata, by name
+	shared     []*field // what the events of a session share, by name
 	payload    Sizes
 	longest    int // bytes of text that one event can need
 }
@@ -47,6 +49,7 @@ const hostsPerSource = 4
 var (
 	saltLine        = saltOf("line")
 	saltPlace       = saltOf("place")
+	saltSession     = saltOf("session")
 	saltCorrelation = saltOf("correlation id")
 	saltTrace       = saltOf("trace id")
 	saltSpan        = saltOf("span id")
@@ -66,10 +69,16 @@ const maxPayload = 16 << 20
 func compile(c Content, seed int64, instance string, p *stage.Problems) *program {
 	own := c
 	c = c.onTemplate(p)
-	prog := &program{seed: seed, payload: c.Payload}
+	prog := &program{base: baseOf(seed), sessions: newSessions(c.Sessions, seed), payload: c.Payload}
 	fields := prog.addFields(c, instance, p)
 	if c.Payload.min < 0 || c.Payload.max > maxPayload {
 		p.Add("content.payload", "must be between 0 and %v, got %v", stage.Size(maxPayload), c.Payload)
+	}
+	if n := c.Sessions.orDefault(); n.Events < 1 || n.Events > maxSession {
+		p.Add("content.sessions.events", "must be between 1 and %d, got %d", maxSession, n.Events)
+	}
+	if n := c.Sessions.orDefault(); n.AtOnce < 1 || n.AtOnce > maxSession {
+		p.Add("content.sessions.at_once", "must be between 1 and %d, got %d", maxSession, n.AtOnce)
 	}
 	lines := compileMessages(c, fields, p)
 	prog.addLines(own, c, lines, p)
@@ -89,6 +98,10 @@ func (prog *program) addFields(c Content, instance string, p *stage.Problems) ma
 	for _, name := range names {
 		f := newField(name, c.Fields[name], instance, p)
 		fields[name] = f
+		if c.Fields[name].Session {
+			prog.shared = append(prog.shared, f)
+			f.shared = len(prog.shared)
+		}
 		if !c.Fields[name].MessageOnly {
 			prog.attributes = append(prog.attributes, f)
 		}
@@ -263,8 +276,11 @@ func (prog *program) measure() {
 		}
 		message = max(message, n)
 	}
-	prog.longest = message + 36 + 32 + 16 + int(prog.payload.max)
+	prog.longest = message + idsLength + 16 + int(prog.payload.max)
 	for _, f := range prog.attributes {
+		prog.longest += f.longest()
+	}
+	for _, f := range prog.shared {
 		prog.longest += f.longest()
 	}
 }
@@ -278,25 +294,27 @@ func (prog *program) width() int {
 }
 
 // fill makes the content of event number i: everything but its id and times.
-// Text goes to buf, which is returned; attributes has room for width().
-func (prog *program) fill(e *event.Event, i int64, buf []byte, attributes []event.Attribute) []byte {
-	k := keyOf(prog.seed, i)
+// Text goes to the scribe's arena; attributes has room for width().
+func (prog *program) fill(e *event.Event, i int64, s *scribe, attributes []event.Attribute) {
+	k := keyOf(prog.base, i)
+	of := s.session(prog, i, k)
 	l := &prog.lines[prog.pick.draw(k.draw(saltLine))]
 	at := &l.places[below(k.draw(saltPlace), uint64(len(l.places)))]
 
-	// Correlation, trace and span id have fixed lengths, so they are written
-	// in one go and cut up afterwards.
+	buf := s.buf
 	start := len(buf)
-	buf = appendUUID(buf, k.draw(saltCorrelation))
-	buf = appendHex(buf, k.draw(saltTrace), 32)
 	buf = appendHex(buf, k.draw(saltSpan), 16)
-	known := text(buf, start)
+	span := text(buf, start)
 
 	start = len(buf)
 	for j := range l.pieces {
 		p := &l.pieces[j]
 		buf = append(buf, p.text...)
-		if p.field != nil {
+		switch {
+		case p.field == nil:
+		case p.field.shared > 0:
+			buf = append(buf, of.texts[p.field.shared-1]...)
+		default:
 			buf = p.field.append(buf, k, i)
 		}
 	}
@@ -305,6 +323,10 @@ func (prog *program) fill(e *event.Event, i int64, buf []byte, attributes []even
 	for j, f := range prog.attributes {
 		a := &attributes[j]
 		a.Key = f.name
+		if f.shared > 0 {
+			a.Value = of.values[f.shared-1]
+			continue
+		}
 		a.Value, buf = f.value(buf, k, i)
 	}
 	if prog.payload.max > 0 {
@@ -314,6 +336,7 @@ func (prog *program) fill(e *event.Event, i int64, buf []byte, attributes []even
 		buf = appendWords(buf, k.draw(saltPayload), n)
 		attributes[len(prog.attributes)] = event.Attribute{Key: payloadName, Value: event.String(text(buf, start))}
 	}
+	s.buf = buf
 
 	// The whole struct is written: what stages left in it the last time goes.
 	*e = event.Event{
@@ -322,10 +345,9 @@ func (prog *program) fill(e *event.Event, i int64, buf []byte, attributes []even
 		Source:        at.source,
 		Host:          at.host,
 		Message:       message,
-		CorrelationID: known[:36],
-		TraceID:       known[36:68],
-		SpanID:        known[68:],
+		CorrelationID: of.ids[:36],
+		TraceID:       of.ids[36:],
+		SpanID:        span,
 		Attributes:    attributes,
 	}
-	return buf
 }

@@ -44,7 +44,7 @@ func newReader(c *Config, s stage.Settings, plan *load.Plan, prog *program, rand
 	}
 	r.desk = newDesk(r, s)
 	r.parcels.New = func() any {
-		p := &parcel{arenas: make([][]byte, r.threads)}
+		p := &parcel{scribes: make([]scribe, r.threads)}
 		p.done = func(receipt event.Receipt) { r.finished(p, receipt) }
 		return p
 	}
@@ -94,19 +94,19 @@ func (r *reader) make(t turn) event.Parcel {
 	return event.Parcel{Events: p.events, Origin: r.origin, Bytes: p.size(), Done: p.done}
 }
 
-// fill makes the events of some rows, with their texts in one of the arenas.
-func (r *reader) fill(p *parcel, arena int, t turn, from, to int) {
+// fill makes the events of some rows, as one of the threads.
+func (r *reader) fill(p *parcel, thread int, t turn, from, to int) {
 	began := time.Unix(0, t.origin).UTC()
-	width, buf := r.program.width(), p.arenas[arena][:0]
+	width, s := r.program.width(), &p.scribes[thread]
+	s.begin(r.program)
 	for row := from; row < to; row++ {
 		e, i := &p.events[row], t.first+int64(row)
-		buf = r.program.fill(e, i, buf, p.attributesOf(row, width))
+		r.program.fill(e, i, s, p.attributesOf(row, width))
 		at := t.due[row]
 		e.Due = t.origin + int64(at)
 		e.Time = began.Add(at)
 		e.ID = r.ids.id(e.Due, i)
 	}
-	p.arenas[arena] = buf
 }
 
 // finished takes a parcel's memory back.

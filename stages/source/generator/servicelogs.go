@@ -12,18 +12,18 @@ var serviceLogs = Content{
 	Fields: map[string]Field{
 		"thread_id":   {Range: whole(1, 32), Prefix: "worker-"},
 		"instance_id": {Kind: "instance"},
-		"request_id":  {Hex: 16, Prefix: "req-"},
-		"user_id":     {Range: whole(1, 50_000), Prefix: "user-"},
+		"request_id":  {Hex: 16, Prefix: "req-", Session: true},
+		"user_id":     {Range: whole(1, 50_000), Prefix: "user-", Session: true},
 
 		"amount":   {Range: Range{min: 199, max: 49_999, decimals: 2, given: true}, MessageOnly: true},
 		"attempt":  {Range: whole(1, 3), MessageOnly: true},
 		"channel":  {Weighted: map[string]float64{"email": 70, "push": 25, "sms": 5}, MessageOnly: true},
 		"count":    {Range: whole(1, 250), MessageOnly: true},
 		"currency": {Weighted: map[string]float64{"EUR": 60, "USD": 30, "GBP": 10}, MessageOnly: true},
-		"ip":       {Kind: "ip", MessageOnly: true},
+		"ip":       {Kind: "ip", Session: true, MessageOnly: true},
 		"method":   {Weighted: map[string]float64{"GET": 75, "POST": 18, "PUT": 5, "DELETE": 2}, MessageOnly: true},
 		"ms":       {Range: whole(1, 480), MessageOnly: true},
-		"order_id": {Range: whole(100_000, 999_999), Prefix: "ord-", MessageOnly: true},
+		"order_id": {Range: whole(100_000, 999_999), Prefix: "ord-", Session: true, MessageOnly: true},
 		"path": {MessageOnly: true, Choice: []string{
 			"/api/orders", "/api/orders/recent", "/api/cart", "/api/products", "/api/search", "/api/users/me", "/api/payments", "/api/login",
 		}},

@@ -39,11 +39,13 @@ func appendHex(buf []byte, x uint64, digits int) []byte {
 	return buf[:end]
 }
 
-// appendUUID writes a random UUID (version 4), x being its first half.
-func appendUUID(buf []byte, x uint64) []byte {
-	y := mix(x + golden)
-	x = x&^0xf000 | 0x4000
-	y = y&^(3<<62) | 1<<63
+// appendRandomUUID writes a random UUID (version 4), x being its first half.
+func appendRandomUUID(buf []byte, x uint64) []byte {
+	return appendUUID(buf, x&^0xf000|0x4000, mix(x+golden)&^(3<<62)|1<<63)
+}
+
+// appendUUID writes the UUID of these halves.
+func appendUUID(buf []byte, x, y uint64) []byte {
 	n := len(buf)
 	buf = append(buf, "00000000-0000-0000-0000-000000000000"...)
 	u, middle, late := buf[n:n+36], hex8(uint32(x)), hex8(uint32(y>>32))
