@@ -65,6 +65,7 @@ func Test100ParallelStartsOfTheGenerator(t *testing.T) {
 		t.Errorf("the last status said %+v, and %d were made, %d limited", told, made, limited)
 	}
 	if !t.Failed() {
-		report("ok %s: one generator made %d events, of which exactly %d were limited, and %d are in the topic", t.Name(), made, limited, len(ids))
+		report("ok %s: one generator made %d events, of which exactly %d were limited, and %d are in the topic",
+			t.Name(), made, limited, len(ids))
 	}
 }

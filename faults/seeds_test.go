@@ -179,5 +179,6 @@ func (r *seedRun) counts(obligations int) {
 	for _, st := range slices.Sorted(maps.Keys(r.seen)) {
 		seen = append(seen, string(st))
 	}
-	report("ok seed %d: %v: %d obligations; seen: %s; %.0f s", r.seed, r.schedule, obligations, strings.Join(seen, ", "), time.Since(r.began).Seconds())
+	report("ok seed %d: %v: %d obligations; seen: %s; %.0f s",
+		r.seed, r.schedule, obligations, strings.Join(seen, ", "), time.Since(r.began).Seconds())
 }
