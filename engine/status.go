@@ -13,7 +13,7 @@ type RouteStatus struct {
 	Page      books.Page
 	Queued    int64 // events that wait for a batch
 	Latencies books.Latencies
-	Stages    []StageStatus
+	Stages    []StageStatus // in the order in which they were opened: sinks first, the source last
 }
 
 // StageStatus is what one stage has to show.
@@ -73,9 +73,11 @@ func (r *route) status() RouteStatus {
 		s.Queued = r.sub.Queued()
 	}
 	for _, o := range r.instance {
+		values := map[string]any{}
 		if st, ok := o.instance.(stage.Statuser); ok {
-			s.Stages = append(s.Stages, StageStatus{Name: o.name, Kind: o.kind, Stage: o.stage, Values: st.Status()})
+			values = st.Status()
 		}
+		s.Stages = append(s.Stages, StageStatus{Name: o.name, Kind: o.kind, Stage: o.stage, Values: values})
 	}
 	if r.instance != nil {
 		r.noteLost()

@@ -10,8 +10,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
+	"millrace/engine/cli/remote"
 	"millrace/engine/load"
 	"millrace/engine/load/read"
 	"millrace/engine/stage"
@@ -63,7 +63,7 @@ func (c *loadListCommand) Run(p *program) error {
 	case err == nil:
 		rows := [][]string{{"route", "profile", "phase", "offered", "achieved", "scale", "state"}}
 		for _, r := range found {
-			rows = append(rows, []string{r.Route, profileOf(&r), phaseOf(&r), offeredOf(&r), perSecondText(r.Achieved), factor(r.Scale), stateOf(&r)})
+			rows = append(rows, []string{r.Route, remote.Profile(&r), remote.Phase(&r), remote.Offered(&r), remote.PerSecond(r.Achieved), remote.Factor(r.Scale), remote.State(&r)})
 		}
 		for _, line := range table(rows) {
 			fmt.Fprintln(p.out, line)
@@ -77,79 +77,6 @@ func (c *loadListCommand) Run(p *program) error {
 		fmt.Fprintln(p.out, wrap("  "+pad(name, 9), read.About(name), proseWidthOf(p.out)))
 	}
 	return err
-}
-
-// profileOf is what to call a load's profile.
-func profileOf(r *load.Report) string {
-	switch {
-	case r.Name != "":
-		return r.Name
-	case r.Max:
-		return "max"
-	}
-	// What was set by its rate is called so.
-	var profile struct {
-		Phases []struct{ Constant, For string }
-	}
-	if json.Unmarshal(r.Profile, &profile) == nil && len(profile.Phases) == 1 && profile.Phases[0].Constant != "" && profile.Phases[0].For == "" {
-		return profile.Phases[0].Constant
-	}
-	return r.Hash
-}
-
-func phaseOf(r *load.Report) string {
-	text := r.Phase.Name
-	if r.Phase.Of > 1 {
-		text += fmt.Sprintf(" %d/%d", r.Phase.Phase+1, r.Phase.Of)
-	}
-	return text
-}
-
-func offeredOf(r *load.Report) string {
-	if r.Max && r.Running && !r.Paused {
-		return "max"
-	}
-	return perSecondText(r.Offered)
-}
-
-func perSecondText(v float64) string { return thousands(int64(v+0.5)) + "/s" }
-
-func factor(v float64) string { return strconv.FormatFloat(v, 'g', 4, 64) }
-
-// stateOf says in a word or two what goes on.
-func stateOf(r *load.Report) string {
-	text := "running"
-	switch {
-	case !r.Running:
-		text = "stopped"
-	case r.Paused:
-		text = "paused"
-	case r.Held:
-		text = "held"
-	}
-	if back := backIn(r); back != "" {
-		text += ", " + back
-	}
-	return text
-}
-
-// backIn says when the load before comes back; "": it does not.
-func backIn(r *load.Report) string {
-	switch {
-	case r.Temporary && r.Returns > 0:
-		return "back in " + seconds(r.Returns)
-	case r.Temporary:
-		return "for a time"
-	}
-	return ""
-}
-
-func seconds(s float64) string {
-	d := time.Duration(s * float64(time.Second))
-	if d < 10*time.Second {
-		return d.Round(100 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
 }
 
 // loadTarget is the load that a command is about.
@@ -208,7 +135,7 @@ func describeLoad(r *load.Report) []string {
 		lines = append(lines, pad(name, 10)+fmt.Sprintf(format, args...))
 	}
 	add("route", "%s (%s)", r.Route, r.Stage)
-	name := profileOf(r)
+	name := remote.Profile(r)
 	if name != r.Hash {
 		name += ", " + r.Hash
 	}
@@ -221,16 +148,16 @@ func describeLoad(r *load.Report) []string {
 		phase += fmt.Sprintf(", round %d", r.Phase.Round+1)
 	}
 	if r.Phase.Left > 0 {
-		phase += ", " + seconds(r.Phase.Left) + " left"
+		phase += ", " + remote.Seconds(r.Phase.Left) + " left"
 	}
 	add("phase", "%s", phase)
-	add("state", "%s", stateOf(r))
-	add("offered", "%s (scale %s)", offeredOf(r), factor(r.Scale))
-	add("achieved", "%s in the last second, %s in the last minute", perSecondText(r.Achieved), perSecondText(r.Average))
+	add("state", "%s", remote.State(r))
+	add("offered", "%s (scale %s)", remote.Offered(r), remote.Factor(r.Scale))
+	add("achieved", "%s in the last second, %s in the last minute", remote.PerSecond(r.Achieved), remote.PerSecond(r.Average))
 	add("events", "%s made, %s due and waiting", thousands(r.Generated), thousands(r.Behind))
 	late := fmt.Sprintf("%s by more than 10ms, %s left out", thousands(r.Late.Late), thousands(r.Late.Dropped))
 	if r.Late.Stretched > 0 {
-		late += ", put off by " + seconds(r.Late.Stretched)
+		late += ", put off by " + remote.Seconds(r.Late.Stretched)
 	}
 	add("late", "%s (%s)", late, r.Late.Policy)
 	add("changes", "%s since the start", thousands(r.Changes))
@@ -240,9 +167,9 @@ func describeLoad(r *load.Report) []string {
 
 func lengthOf(r *load.Report) string {
 	if r.Length > 0 {
-		return fmt.Sprintf(", at %s of %s", seconds(r.Elapsed), seconds(r.Length))
+		return fmt.Sprintf(", at %s of %s", remote.Seconds(r.Elapsed), remote.Seconds(r.Length))
 	}
-	return ", at " + seconds(r.Elapsed)
+	return ", at " + remote.Seconds(r.Elapsed)
 }
 
 // split tells the route, which may have been left out, from what comes behind.
@@ -284,7 +211,7 @@ func (c *loadSetCommand) Run(p *program) error {
 	if err := c.client().Call(ctx, http.MethodPut, load.Path(route)+"?"+query.Encode(), body, &r); err != nil {
 		return coded(err)
 	}
-	fmt.Fprintln(p.out, brief(&r))
+	fmt.Fprintln(p.out, remote.Brief(&r))
 	return nil
 }
 
@@ -321,22 +248,6 @@ func isFile(arg string) bool {
 		!strings.HasSuffix(arg, "/min") && !strings.HasSuffix(arg, "/h")
 }
 
-// brief says in one line how a load stands.
-func brief(r *load.Report) string {
-	text := fmt.Sprintf("%s: %s", r.Route, profileOf(r))
-	if r.Phase.Of > 1 {
-		text += fmt.Sprintf(", phase %s (%d of %d)", r.Phase.Name, r.Phase.Phase+1, r.Phase.Of)
-	}
-	text += ", " + offeredOf(r)
-	if r.Scale != 1 {
-		text += ", scale " + factor(r.Scale)
-	}
-	if state := stateOf(r); state != "running" {
-		text += ", " + strings.TrimPrefix(state, "running, ")
-	}
-	return text
-}
-
 // ttlFlag is how long a change is for.
 type ttlFlag struct {
 	TTL stage.Duration `placeholder:"30s" help:"Take the change back after this time."`
@@ -361,7 +272,7 @@ func (f *remoteFlags) change(p *program, name string, patch load.Patch) error {
 	if err != nil {
 		return coded(err)
 	}
-	fmt.Fprintln(p.out, brief(&r))
+	fmt.Fprintln(p.out, remote.Brief(&r))
 	return nil
 }
 

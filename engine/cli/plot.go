@@ -168,13 +168,13 @@ func runChart(title string, s engine.Series, over time.Duration) plot.Chart {
 		sums[1] += achieved[i] * s.EveryS
 	}
 	long := time.Duration(float64(n) * s.EveryS * float64(time.Second))
-	note := fmt.Sprintf("About %s events were offered and %s came in", plot.Number(sums[0]), plot.Number(sums[1]))
+	note := fmt.Sprintf("%s events were offered and %s came in", plot.Number(sums[0]), plot.Number(sums[1]))
 	if sums[0] > 0 {
 		note += fmt.Sprintf(", %.1f %%", 100*sums[1]/sums[0])
 	}
 	return plot.Chart{
 		Title: title + ", offered and achieved over " + plot.Span(long), Span: long, Common: true,
 		Series: []plot.Series{{Name: "offered", Values: offered, Bars: true}, {Name: "achieved", Values: achieved, Bars: true}},
-		Notes:  []string{note + ".", "Events of the first second or two may be missing while the route opens."},
+		Notes:  []string{note + "."},
 	}
 }

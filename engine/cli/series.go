@@ -26,7 +26,7 @@ type recorder struct {
 // recording is the series of one route.
 type recording struct {
 	engine.Series
-	in      int64     // at the last tick
+	due, in int64     // events, at the last tick
 	pending []float64 // values that wait to become one: offered, achieved
 	each    int       // ticks that become one value
 	ticks   int
@@ -58,7 +58,7 @@ func (r *recorder) run() {
 // look adds the rates of the time since the last look.
 func (r *recorder) look(since time.Duration) {
 	for _, s := range r.status() {
-		offered, ok := offeredBy(&s)
+		due, ok := dueAt(&s)
 		rec := r.routes[s.Name]
 		if rec == nil && !ok {
 			continue
@@ -67,15 +67,24 @@ func (r *recorder) look(since time.Duration) {
 			rec = &recording{Series: engine.Series{EveryS: seriesEvery.Seconds()}, pending: make([]float64, 2), each: 1}
 			r.routes[s.Name] = rec
 		}
-		rec.add(offered, float64(s.Page.In-rec.in)/since.Seconds())
-		rec.in = s.Page.In
+		if due < rec.due { // the route was opened anew, and counts from there
+			rec.due = 0
+		}
+		switch {
+		case !ok && (s.State == engine.Parked || s.State == engine.Opening):
+			rec.add(0, 0)
+		case ok: // one that has ended has no more to tell
+			rec.add(float64(due-rec.due)/since.Seconds(), float64(s.Page.In-rec.in)/since.Seconds())
+			rec.due, rec.in = due, s.Page.In
+		}
 	}
 }
 
-// offeredBy is the rate that a route's source is asked for.
-func offeredBy(s *engine.RouteStatus) (float64, bool) {
+// dueAt is how many events a route's source was ever asked for, if it keeps to
+// a load.
+func dueAt(s *engine.RouteStatus) (int64, bool) {
 	for _, st := range s.Stages {
-		if v, ok := st.Values["offered"].(float64); ok && st.Kind == stage.KindSource {
+		if v, ok := st.Values["due"].(int64); ok && st.Kind == stage.KindSource {
 			return v, true
 		}
 	}

@@ -43,7 +43,9 @@ type AddressError struct {
 	Err  error
 }
 
-func (e *AddressError) Error() string { return fmt.Sprintf("--addr %s: want host:port: %v", e.Addr, e.Err) }
+func (e *AddressError) Error() string {
+	return fmt.Sprintf("--addr %s: want host:port: %v", e.Addr, e.Err)
+}
 func (e *AddressError) Unwrap() error { return e.Err }
 
 // RefusedError is an answer that says no.
@@ -72,6 +74,11 @@ func (c *Client) Call(ctx context.Context, method, path string, body []byte, int
 		return fmt.Errorf("%s does not answer like an engine: %w", c.Addr, err)
 	}
 	return nil
+}
+
+// Text asks for something that is no JSON.
+func (c *Client) Text(ctx context.Context, path string) ([]byte, error) {
+	return c.ask(ctx, http.MethodGet, path, nil)
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {

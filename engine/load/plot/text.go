@@ -33,7 +33,7 @@ func Text(c Chart, width, height int) string {
 		}
 		rows -= share
 		lines = append(lines, panel(s, ceiling(top), inner, share-2)...)
-		if i == 0 {
+		if i == 0 && len(c.Marks) > 0 {
 			lines = append(lines, names(c, inner))
 		} else {
 			lines = append(lines, strings.Repeat(" ", margin)+cut(s.Name, inner))

@@ -165,11 +165,11 @@ func TestStatusOfTheLiveLine(t *testing.T) {
 		ctx, cancel := context.WithTimeout(context.Background(), 3*time.Second+tick/2)
 		defer cancel()
 		readAll(t, ctx, r)
-		if got, want := fmt.Sprint(r.Status()), "map[lag:0 offered:500 rate:500 running:true]"; got != want {
+		if got, want := fmt.Sprint(r.Status()), "map[due:1500 lag:0 offered:500 rate:500 running:true]"; got != want {
 			t.Errorf("shows %s, want %s", got, want)
 		}
 		r.pacer.stop()
-		if got, want := fmt.Sprint(r.Status()), "map[lag:0 offered:0 rate:500 running:false]"; got != want {
+		if got, want := fmt.Sprint(r.Status()), "map[due:1500 lag:0 offered:0 rate:500 running:false]"; got != want {
 			t.Errorf("stopped, shows %s, want %s", got, want)
 		}
 	})

@@ -126,11 +126,12 @@ func (r *reader) Close(context.Context) error {
 	return nil
 }
 
-// Status shows the achieved and the offered rate, and how many events are due
-// and not handed out.
+// Status shows the achieved and the offered rate, how many events are due and
+// not handed out, and how many have ever been due.
 func (r *reader) Status() map[string]any {
 	v := r.view()
-	return map[string]any{"rate": float64(v.second), "offered": v.offered, "running": v.running, "lag": v.behind}
+	due := v.total + v.behind + v.state.Counts.Dropped
+	return map[string]any{"rate": float64(v.second), "offered": v.offered, "running": v.running, "lag": v.behind, "due": due}
 }
 
 func (r *reader) view() view { return r.pacer.view(r.clock.Now()) }
