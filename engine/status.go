@@ -59,6 +59,17 @@ func (e *Engine) Ready() bool {
 	return true
 }
 
+// Absent names a route whose stages are not all there, since they are being
+// opened, it is parked or was stopped, and its state; "" if there is none.
+func (e *Engine) Absent() (route string, state State) {
+	for _, r := range e.routes {
+		if s := r.currentState(); s == Opening || s == Parked || s == Stopped {
+			return r.cfg.Name, s
+		}
+	}
+	return "", ""
+}
+
 func (r *route) currentState() State {
 	r.mu.Lock()
 	defer r.mu.Unlock()

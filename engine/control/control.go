@@ -27,6 +27,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/pprof"
 	"net/url"
@@ -111,10 +112,19 @@ func sameHost(origin, host string) bool {
 	return err == nil && u.Host == host
 }
 
-// mounted serves what stages mounted, and says what else there is.
+// mounted serves what stages mounted, and says what else there is. While a
+// source may still mount its path, or has given it up, nobody is told that there
+// is no such path: a client would take that for a mistake of its own, and not
+// try again.
 func (c *control) mounted(w http.ResponseWriter, r *http.Request) {
 	if h := c.engine.Mounts().Find(r.URL.Path); h != nil {
 		h.ServeHTTP(w, r)
+		return
+	}
+	if name, state := c.engine.Absent(); name != "" && r.URL.Path != "/" {
+		w.Header().Set("Retry-After", "1")
+		answer(w, http.StatusServiceUnavailable, map[string]any{"pipeline": c.engine.Pipeline().Name,
+			"error": fmt.Sprintf("nothing is served at %s at the moment: route %s is %s", r.URL.Path, name, state)})
 		return
 	}
 	status := http.StatusOK

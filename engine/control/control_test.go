@@ -179,6 +179,19 @@ func TestWhyARouteIsDownIsToldWithTheTokenOnly(t *testing.T) {
 	}
 }
 
+func TestAPathWhoseSourceIsNotThereIsAskedForAgain(t *testing.T) {
+	s := serve(t, "")
+	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
+	s.source.SendEvents("c")
+	if err := s.source.AwaitReceipts(t.Context(), 2); err != nil {
+		t.Fatal(err)
+	}
+	status, body, h := s.do("POST", "/api/v1/source/x")
+	if status != 503 || h.Get("Retry-After") == "" || !strings.Contains(body, "route r is parked") {
+		t.Errorf("a client is told for good that there is no such path: %d %v %s", status, h, body)
+	}
+}
+
 func TestAParkedRouteMakesTheEngineUnreadyAndSaysWhy(t *testing.T) {
 	s := serve(t, "")
 	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
