@@ -63,13 +63,23 @@ func Sink(w stage.Writer) message.HandlerFunc {
 			if err == nil {
 				deliver(part)
 			}
-			return err
+			return heard(msg.Context(), err)
 		})
 		if err != nil {
 			b.FailOpen(err)
 		}
 		return nil, stage.Result(b, err)
 	}
+}
+
+// heard is what a sink said. A client that cancels a dial of its own, behind a
+// network that swallows everything, says "context canceled": while nobody told
+// us to stop, that is weather, which breakers count and retries try again.
+func heard(ctx context.Context, err error) error {
+	if stage.ClassOf(err) == stage.Stopped && ctx.Err() == nil {
+		return stage.Throttled(err, 0)
+	}
+	return err
 }
 
 // deliver settles what a successful Write left open and unmarked. Events that

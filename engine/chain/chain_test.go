@@ -110,6 +110,18 @@ func TestASinkThatFailsWholeKeepsEverythingOpen(t *testing.T) {
 	}
 }
 
+func TestASinkThatCancelsSomethingOfItsOwnHasBadWeather(t *testing.T) {
+	w := &writer{write: func(*event.Batch) error { return fmt.Errorf("dial: %w", context.Canceled) }}
+	if err := run(chain.Sink(w), batch("a")); stage.ClassOf(err) != stage.Retryable {
+		t.Errorf("nobody told the sink to stop, and %v is %v", err, stage.ClassOf(err))
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := chain.Sink(w)(stage.Message(ctx, batch("a"))); stage.ClassOf(err) != stage.Stopped {
+		t.Errorf("the sink was told to stop, and %v is %v", err, stage.ClassOf(err))
+	}
+}
+
 func TestBadEventsAreFoundByHalving(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		n := rapid.IntRange(1, 200).Draw(rt, "events")
