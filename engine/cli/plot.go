@@ -149,6 +149,9 @@ func (c *loadPlotCommand) run() (plot.Chart, error) {
 		}
 	}
 	slices.Sort(names)
+	if len(names) == 0 {
+		return plot.Chart{}, &codeError{ExitUsage, fmt.Errorf("--report: %s has no series: no route of the run keeps to a load, or it was over within a second", c.Report)}
+	}
 	name, err := chooseRoute(c.Route, names, c.Report)
 	if err != nil {
 		return plot.Chart{}, &codeError{ExitUsage, err}

@@ -138,6 +138,9 @@ func shows(s remote.Stage) string {
 	}
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(s.Status)) {
+		if s.Kind == "source" && slices.Contains([]string{"due", "lag", "offered"}, key) {
+			continue // the route's row has it
+		}
 		name := strings.ReplaceAll(key, "_", " ")
 		switch v := s.Status[key].(type) {
 		case float64:

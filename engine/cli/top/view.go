@@ -122,7 +122,7 @@ func (m Model) body() []line {
 	if m.detail != nil {
 		below = m.detail.lines(m.frame.At)
 	}
-	room := m.height - 3 - len(middle) - 2
+	room := m.height - 6 - len(middle) // title, foot and the empty lines between
 	routes := routeTable(m.frame.Routes, m.history, m.width)
 	if m.stage < 0 {
 		routes[m.route+1].look = chosen
@@ -203,7 +203,7 @@ func loadLine(r *Route) string {
 	l := r.Load
 	text := pad("load", 10) + remote.Profile(l)
 	if l.Phase.Of > 1 {
-		text += ", " + remote.Phase(l)
+		text += ", phase " + remote.Phase(l)
 	}
 	if l.Phase.Left > 0 {
 		text += ", " + remote.Seconds(l.Phase.Left) + " left"
@@ -243,7 +243,7 @@ func (b *breaker) lines(now time.Time) []line {
 	}
 	since := "…"
 	if !b.Since.IsZero() {
-		since = fmt.Sprintf("%s, since %s (%s)", b.State, b.Since.Local().Format(time.TimeOnly), remote.Seconds(max(now.Sub(b.Since), 0).Seconds()))
+		since = fmt.Sprintf("%s, since %s (%s)", b.State, b.Since.In(now.Location()).Format(time.TimeOnly), remote.Seconds(max(now.Sub(b.Since), 0).Seconds()))
 	}
 	rows := [][2]string{
 		{"state", since},
