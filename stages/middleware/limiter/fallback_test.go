@@ -142,6 +142,28 @@ func TestEventsPassWithoutALimitIfThatIsWanted(t *testing.T) {
 	})
 }
 
+func TestAFailedCallIsNoReasonToTurnEventsAway(t *testing.T) {
+	for _, on := range []string{onLimitReject, onLimitShed, onLimitPoison} {
+		t.Run(on, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				f := newFleet(t, 1, func() *Config {
+					return config(func(c *Config) { c.Rate, c.OnLimit, c.Fallback = 100, on, fallbackWait })
+				})
+				f.server.stop()
+				b := batchOf(10)
+				done := make(chan error, 1)
+				go func() { done <- run(context.Background(), f.all[0].Wrap(f.sink.handle), b) }()
+				time.Sleep(5 * time.Second)
+				f.server.start()
+				if err := <-done; err != nil || b.Count(event.Delivered) != 10 {
+					t.Errorf("%v, %d of 10 delivered, %v", err, b.Count(event.Delivered), b.Err(0))
+				}
+				f.end()
+			})
+		})
+	}
+}
+
 func TestARedisThatIsTooSlowIsAway(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFleet(t, 1, fallback(1000, fallbackLocal))

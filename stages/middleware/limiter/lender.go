@@ -193,6 +193,7 @@ func (l *lender) settle(now time.Duration, c *call) error {
 	defer c.gate.wake()
 	p := &c.gate.purse
 	r, err := parse(c.reply)
+	p.failed = err != nil
 	switch {
 	case err != nil:
 		p.dry = now + l.terms.interval()

@@ -23,6 +23,7 @@ type purse struct {
 	sent   time.Duration // when the last call was made
 	low    int           // fetch when fewer are held
 	dry    time.Duration // until when asking again is in vain
+	failed bool          // the last call did: what Redis has is not known
 	more   time.Duration // when the server said there would be more
 	active int           // instances, by the server's account
 }
@@ -63,7 +64,7 @@ func (p *purse) charge(now time.Duration, n int) {
 func (p *purse) when(now time.Duration, _ int) time.Duration { return max(1, p.more-now, p.dry-now) }
 
 // known reports whether it is known that Redis has no more to give now.
-func (p *purse) known(now time.Duration) bool { return now < p.dry }
+func (p *purse) known(now time.Duration) bool { return !p.failed && now < p.dry }
 
 // expire takes the permits out of use that were not used in time.
 func (p *purse) expire(now time.Duration) {
