@@ -122,6 +122,17 @@ func (c *Config) Explain() stage.Explanation {
 	}
 }
 
+// Local names the embedded broker, or registry.
+func (c *Config) Local() (key, value string) {
+	switch {
+	case c.embedded():
+		return "brokers", c.Brokers
+	case c.embeddedRegistry():
+		return "registry", embeddedName
+	}
+	return "", ""
+}
+
 // embedded says whether the brokers are in this process.
 func (c *Config) embedded() bool { return isEmbedded(c.Brokers) }
 

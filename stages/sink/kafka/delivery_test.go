@@ -99,9 +99,6 @@ func TestEventsOfEachLevelArriveByTheirOwnWay(t *testing.T) {
 	}
 }
 
-// producerOf finds the producer of a level.
-func producerOf(w *writer, l event.Level) *producer { return w.producers[w.byLevel[l]] }
-
 func TestAnErrorThatIsNotAcknowledgedInTimeFailsNobodyElse(t *testing.T) {
 	broker := fake(t)
 	w := openSink(t, clusterAt(t, broker.ListenAddrs()[0]), func(c *Config) {
