@@ -13,6 +13,7 @@ import (
 	"go.uber.org/goleak"
 
 	"millrace/engine/config"
+	"millrace/engine/stage"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -180,6 +181,27 @@ func TestStepsAndFeedsAreListedInTheOrderOfTheChain(t *testing.T) {
 	}
 	if p.Route("nowhere") != nil {
 		t.Error("found a route that is not there")
+	}
+}
+
+func TestAStageThatNeedsNoResourceMayStandBesideSeveral(t *testing.T) {
+	text := `pipeline: x
+resources:
+  one: {kind: redis}
+  two: {kind: redis}
+routes:
+  a:
+    source: {generator: {}}
+    middleware: [{limiter: {rate: 1/s}}, {name: second, limiter: {rate: 1/s, store: two}}]
+    sink: {drop: {}}
+`
+	p := parse(t, text, config.Options{})
+	var stores []stage.Ref
+	for _, m := range p.Routes[0].Middleware {
+		stores = append(stores, m.Config.(*limiter).Store)
+	}
+	if !slices.Equal(stores, []stage.Ref{"", "two"}) {
+		t.Errorf("stores %q", stores)
 	}
 }
 

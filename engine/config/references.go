@@ -59,7 +59,8 @@ func (r *references) table(v reflect.Value, key string) {
 }
 
 // resolve finds the resource of one reference. tag is "kind", "kind,optional"
-// or "kind,named": a named one is none unless the file names it.
+// or "kind,named": a named one is none unless the file names it, an optional
+// one is none where it could be several. Whether that will do, its stage knows.
 func (r *references) resolve(v reflect.Value, tag, key string) {
 	if r.reported(key) {
 		return
@@ -76,9 +77,10 @@ func (r *references) resolve(v reflect.Value, tag, key string) {
 		r.fail(pos, key, "there is no resource %q%s", name, didYouMean(name, "resources of kind "+kind, fitting))
 	case len(fitting) == 1:
 		v.SetString(fitting[0])
+	case option == "optional":
 	case len(fitting) > 1:
 		r.fail(pos, key, "several resources are of kind %s%s", kind, nameOne(fitting))
-	case option != "optional":
+	default:
 		r.fail(pos, key, "needs a resource of kind %s; add it: resources: {%s: {…}}", kind, kind)
 	}
 }

@@ -52,8 +52,9 @@ type Settings struct {
 // Ref names a resource of the pipeline. A Config field of this type carries
 // the tag `resource:"kind"`, or `resource:"kind,optional"`. Left out in the
 // file, it becomes the only resource of that kind; what cannot be resolved is
-// a problem that validate reports. With `resource:"kind,named"` it stays empty
-// unless the file names one.
+// a problem that validate reports. An optional one stays empty if there is none
+// or several: Validate says so where the stage cannot do without. With
+// `resource:"kind,named"` it stays empty unless the file names one.
 type Ref string
 
 // Outlet is a sink of a middleware's own, for events that it does not let go

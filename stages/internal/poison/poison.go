@@ -188,14 +188,14 @@ func (p Place) Validate(problems *stage.Problems) {
 	case len(p.Topic)+len(ledgerSuffix) > 249:
 		problems.Add("topic", "must leave room for %q behind it in 249 characters, got %d", ledgerSuffix, len(p.Topic))
 	case p.Cluster == "":
-		problems.Add("topic", "needs a resource of kind kafka; add resources: {kafka: {…}}, or leave topic out to store bad events in the state directory")
+		problems.Add("topic", "needs a resource of kind kafka; add resources: {kafka: {…}}, name one of several by resource, or leave topic out to store bad events in the state directory")
 	}
 	switch {
 	case p.Table == "" || p.Topic != "":
 	case !tableName.MatchString(p.Table):
 		problems.Add("table", "must be a name of 1 to 50 letters, digits and underscores, with a schema and a dot before it where needed, got %q", p.Table)
 	case p.Database == "":
-		problems.Add("table", "needs a resource of kind sql; add resources: {sql: {…}}, or leave table out to store bad events in the state directory")
+		problems.Add("table", "needs a resource of kind sql; add resources: {sql: {…}}, name one of several by database, or leave table out to store bad events in the state directory")
 	}
 }
 

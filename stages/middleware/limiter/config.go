@@ -115,7 +115,7 @@ func (c *Config) validateStore(p *stage.Problems) {
 	}
 	switch {
 	case c.Store == storeRedis && c.Resource == "":
-		p.Add("store", "needs a resource of kind redis; add resources: {redis: {url: …}}, or count in this process with store: local")
+		p.Add("store", "needs a resource of kind redis; add resources: {redis: {url: …}}, name one of several by resource, or count in this process with store: local")
 	case c.Store == storeLocal && c.Fallback != "":
 		p.Add("fallback", "is for store redis, but the store is local; leave it out, got %s", c.Fallback)
 	}
