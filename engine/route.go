@@ -71,7 +71,7 @@ func newRoute(ctx context.Context, cfg *config.Route, w wiring, log *slog.Logger
 	}
 	r.drain, r.cutOff = context.WithCancel(ctx)
 	r.opening, r.giveUp = context.WithCancel(r.drain)
-	r.spool = newSpooling(r.drain, w, r.log)
+	r.spool = newSpooling(r.drain, w, log)
 	return r
 }
 
@@ -91,7 +91,7 @@ func (r *route) run() {
 		return
 	}
 	sub := batching.New(r.drain, source, batchOptions(r.cfg), r.books, r.log, r.park)
-	closed, err := r.start(r.cfg.Name, sub, handler, r.park)
+	closed, err := r.start(r.cfg.Name, r.log, sub, handler, r.park)
 	if err != nil {
 		r.park(err)
 		r.close()
@@ -163,14 +163,14 @@ func (r *route) show(opened []opened) {
 }
 
 // start makes a router that hands what sub brings to the chain, and runs it.
-// park is told why the chain cannot go on. The returned channel is closed when
+// log names what is run. park is told why the chain cannot go on. The returned channel is closed when
 // the router is.
-func (r *route) start(name string, sub *batching.Subscriber, chained message.HandlerFunc, park func(error)) (<-chan struct{}, error) {
-	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, routerLog{r.log})
+func (r *route) start(name string, log *slog.Logger, sub *batching.Subscriber, chained message.HandlerFunc, park func(error)) (<-chan struct{}, error) {
+	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, routerLog{log})
 	if err != nil {
 		return nil, fmt.Errorf("router: %w", err)
 	}
-	runner := &chain.Runner{Log: r.log, Park: park}
+	runner := &chain.Runner{Log: log, Park: park}
 	if r.cfg.Source != nil {
 		runner.Source = r.cfg.Source.Name
 	}
@@ -193,7 +193,7 @@ func (r *route) start(name string, sub *batching.Subscriber, chained message.Han
 	go func() {
 		<-sub.Drained()
 		if err := sub.Close(); err != nil { // ends the handler, and with it the router
-			r.log.Error("closing the subscriber", "error", err)
+			log.Error("closing the subscriber", "error", err)
 		}
 	}()
 	return closed, nil

@@ -30,6 +30,9 @@ type spooling struct {
 	drain context.Context  // ends: the rest stays in the file
 	leave func(error) bool // the route's
 	cut   context.CancelFunc
+	// drainLog names the drain, not the route: where both go wrong in the same way,
+	// one of them would be taken for a repetition of the other.
+	drainLog *slog.Logger
 
 	behind wiring // opens the chain
 	front  *spool.Front
@@ -54,9 +57,10 @@ func newSpooling(drain context.Context, w wiring, log *slog.Logger) *spooling {
 		return nil
 	}
 	s := &spooling{
-		cfg: w.route, dir: w.around.state.Path, log: log, books: books.New(), behind: w, state: Opening,
+		cfg: w.route, dir: w.around.state.Path, log: log.With("route", w.route.Name), books: books.New(), behind: w, state: Opening,
 		opened: make(chan struct{}), begun: make(chan struct{}),
 	}
+	s.drainLog = log.With("route", s.name())
 	s.drain, s.cut = context.WithCancel(drain)
 	return s
 }
@@ -219,7 +223,7 @@ func (s *spooling) start(r *route) error {
 	// A file that cannot be read parks the whole route: nothing may be added to it.
 	sub := batching.New(s.drain, s.reader, o, s.books, s.log, r.park)
 	var err error
-	if s.closed, err = r.start(s.name(), sub, s.handed, s.park); err != nil {
+	if s.closed, err = r.start(s.name(), s.drainLog, sub, s.handed, s.park); err != nil {
 		return err
 	}
 	s.mu.Lock()

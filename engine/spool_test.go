@@ -443,6 +443,32 @@ func TestASpoolThatNoRouteDrainsIsTold(t *testing.T) {
 	})
 }
 
+func TestALogLineSaysWhetherTheRouteOrItsSpoolIsHeldUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		w.sinks["out1"].FailWrites(stagetest.All, stagetest.Always, errAway)
+		var said strings.Builder
+		e, err := engine.New(t.Context(), w.load("drain_timeout: 1s\n"+strings.Replace(spooled, "spool: {}", "spool: {when: always}", 1)),
+			slog.New(slog.NewTextHandler(&said, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error, 1)
+		go func() { done <- e.Run(ctx) }()
+		w.sources["in1"].SendEvents("a")
+		if err := w.sources["in1"].AwaitReceipts(t.Context(), 1); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(10 * time.Second)
+		cancel()
+		<-done
+		if lines := said.String(); !strings.Contains(lines, `msg="not delivered, will try again" route=r.spool`) {
+			t.Errorf("it said %s", lines)
+		}
+	})
+}
+
 // crashed copies a state directory as a crash would leave it.
 func crashed(t testing.TB, dir string) string {
 	t.Helper()
