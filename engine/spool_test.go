@@ -96,6 +96,7 @@ func TestAnOutageFillsTheSpoolAndTheSourceGoesOn(t *testing.T) {
 		if got := w.books("r"); got.Delivered != 200 || got.InFlight != 0 {
 			t.Errorf("the source has to wait: %+v", got)
 		}
+		time.Sleep(time.Second) // in which the sink has opened and been tried
 		if w.holds("lag") != int64(200) || w.holds("state") != "filling" {
 			t.Errorf("the spool holds %v and is %v", w.holds("lag"), w.holds("state"))
 		}
