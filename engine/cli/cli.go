@@ -115,11 +115,12 @@ type pipelineFlags struct {
 	File string   `arg:"" help:"The pipeline file."`
 	Set  []string `placeholder:"KEY=VALUE" help:"Set one value, such as routes.generate.source.generator.rate=5k/s. Repeatable." sep:"none"`
 	With []string `placeholder:"FILE" help:"Lay another file over it. Repeatable." sep:"none"`
+	Only []string `placeholder:"ROUTE,…" help:"Take only these routes of it, as a process of their own with a state of its own."`
 }
 
 // load reads and checks the file, and prints its warnings.
 func (f *pipelineFlags) load(p *program) (*config.Pipeline, error) {
-	pipeline, err := config.Load(p.catalogue, f.File, config.Options{Overlays: f.With, Set: f.Set})
+	pipeline, err := config.Load(p.catalogue, f.File, config.Options{Overlays: f.With, Set: f.Set, Only: f.Only})
 	if err != nil {
 		return nil, &codeError{ExitUsage, err}
 	}

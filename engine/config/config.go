@@ -33,6 +33,8 @@ type Options struct {
 	Overlays []string
 	// Set are "path=value" settings laid over everything, in order.
 	Set []string
+	// Only are the routes to keep, to be run as a process of their own; none: all.
+	Only []string
 	// Env looks up a variable; nil: os.LookupEnv.
 	Env func(string) (string, bool)
 }
@@ -107,6 +109,9 @@ func (l *loader) finish() (*Pipeline, error) {
 			l.set(setting)
 		}
 		p = newBuilder(l).pipeline(l.layers.tree())
+	}
+	if p != nil && len(l.opts.Only) > 0 {
+		p = keepOnly(l.report, p, l.opts.Only)
 	}
 	all, warnings := l.report.finish()
 	if len(all) > len(warnings) {

@@ -181,6 +181,15 @@ type Broker interface {
 	ServeBroker(ctx context.Context, s Settings, broker, registry string, ready func(broker, registry string)) error
 }
 
+// Local is the Config of a resource that may be a part of its process, or of
+// its state directory, so that another process with the same Config has another
+// one. Routes that share it then have to run in one process.
+type Local interface {
+	// Local is the key that makes it so, and what stands there; "" where
+	// processes can share it. It shows no secrets.
+	Local() (key, value string)
+}
+
 // Validator is a Config with rules beyond types. Validate reads the Config and
 // nothing else; files that it names (Path) may be read.
 type Validator interface {

@@ -14,6 +14,7 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"path/filepath"
 	"time"
 
 	"github.com/jackc/pgx/v5/pgxpool"
@@ -44,6 +45,14 @@ type Config struct {
 	Pool int `yaml:"pool"`
 	// ConnectTimeout is how long one attempt to connect to Postgres may take. Default 5s.
 	ConnectTimeout stage.Duration `yaml:"connect_timeout"`
+}
+
+// Local names a file in the state directory.
+func (c *Config) Local() (key, value string) {
+	if a, err := parseAddress(c.Dsn.Reveal()); err == nil && a.file != "" && !filepath.IsAbs(a.file) {
+		return "dsn", "sqlite:" + a.file
+	}
+	return "", ""
 }
 
 // Validate reports what is wrong without connecting.
