@@ -133,7 +133,8 @@ func TestLoadsPassWithoutTheLimitsOnRealServices(t *testing.T) {
 	books := p.ends(e)
 	records := len(evidence.Records(t, p.env["KAFKA_BROKERS"], topic))
 	if r.Delivered != 10_000 || books["process"].Delivered != int64(records) || books["process"].Poisoned > 0 {
-		t.Errorf("%d of 10000 answers are as expected, %d records are in the topic, %d are rows", r.Delivered, records, books["process"].Delivered)
+		t.Errorf("%d of 10000 answers are as expected, %d records are in the topic, %d are rows", r.Delivered, records,
+			books["process"].Delivered)
 	}
 	// INFO and DEBUG are fire and forget; what is not, must be there.
 	t.Logf("%d of the events that nobody waits for are lost", 10_000-records)

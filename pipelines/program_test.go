@@ -218,7 +218,9 @@ func (a answer) says(t testing.TB, what string, status int, body string) {
 	t.Helper()
 	pattern := regexp.QuoteMeta(body)
 	for place, form := range map[string]string{
-		"ID": `[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`, "TIME": `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`, "N": `\d+(\.\d+)?`,
+		"ID":   `[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}`,
+		"TIME": `\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z`,
+		"N":    `\d+(\.\d+)?`,
 	} {
 		pattern = regexp.MustCompile(`\b`+place+`\b`).ReplaceAllLiteralString(pattern, form)
 	}

@@ -41,7 +41,9 @@ func TestTailWritesEachLineOnceAndGoesOnAfterARestart(t *testing.T) {
 	for i := range 5_000 {
 		fmt.Fprintf(&large, "line %d of a large file\n", i)
 	}
-	dir := writeLogs(t, map[string]string{"large.log": large.String(), "small.log": "one\ntwo\nthree\n", "none.log": "", "other.txt": "not this one\n"})
+	dir := writeLogs(t, map[string]string{
+		"large.log": large.String(), "small.log": "one\ntwo\nthree\n", "none.log": "", "other.txt": "not this one\n",
+	})
 	p := newProgram(t, "tail.yaml")
 	p.env["LOGS"] = filepath.Join(dir, "*.log")
 	p.follow(5_003)
@@ -62,10 +64,10 @@ func TestTailWritesEachLineOnceAndGoesOnAfterARestart(t *testing.T) {
 
 func TestAccessFindsTheFieldsOfRequests(t *testing.T) {
 	t.Parallel()
-	dir := writeLogs(t, map[string]string{"access.log": `203.0.113.9 - ada [10/Oct/2026:13:55:36 +0200] "GET /a?b=c HTTP/1.1" 200 2326 "-" "curl/8"
-203.0.113.9 - - [10/Oct/2026:13:55:37 +0200] "POST /pay HTTP/1.1" 502 12 "-" "curl/8"
-this is no request
-`})
+	dir := writeLogs(t, map[string]string{"access.log": "" +
+		`203.0.113.9 - ada [10/Oct/2026:13:55:36 +0200] "GET /a?b=c HTTP/1.1" 200 2326 "-" "curl/8"` + "\n" +
+		`203.0.113.9 - - [10/Oct/2026:13:55:37 +0200] "POST /pay HTTP/1.1" 502 12 "-" "curl/8"` + "\n" +
+		"this is no request\n"})
 	p := newProgram(t, "access.yaml")
 	p.env["LOGS"] = filepath.Join(dir, "*.log")
 	p.follow(3)
