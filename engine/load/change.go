@@ -191,6 +191,23 @@ func (p *Player) State(now time.Duration) State {
 	return s
 }
 
+// Phase is the name of the phase that brought an event that is due at a time,
+// and the time from which on others bring them. An event that is due when a
+// phase ends is its last one. For events that were owed by a load that has been
+// changed since, it may be the phase that came after theirs.
+func (p *Player) Phase(due time.Duration) (name string, until time.Duration) {
+	i := len(p.legs) - 1
+	for i > 0 && p.legs[i].from >= due {
+		i--
+	}
+	l := &p.legs[i]
+	pos := l.plan.Position(span(l.place(due - 1)))
+	if until = l.until; l.moves() && pos.Left < never-due {
+		until = min(until, due-1+pos.Left)
+	}
+	return pos.Name, until + 1
+}
+
 // Plan is the plan that plays.
 func (p *Player) Plan() *Plan { return p.last().plan }
 

@@ -385,3 +385,34 @@ func TestRestartBeginsAnew(t *testing.T) {
 		t.Errorf("%d events in the first second, want 1000", n)
 	}
 }
+
+func TestAnEventKnowsThePhaseThatBroughtIt(t *testing.T) {
+	second, rate, double := stage.Duration(time.Second), Rate(100), 2.0
+	p := Play(Profile{Phases: []Phase{
+		{Name: "calm", For: &second, Shape: Shape{Constant: &rate}}, {Name: "peak", For: &second, Shape: Shape{Constant: &rate}},
+	}}.Compile(&stage.Problems{}), 0)
+	for _, c := range []struct {
+		due   time.Duration
+		phase string
+		until time.Duration
+	}{
+		{1, "calm", time.Second + 1}, {time.Second, "calm", time.Second + 1}, {time.Second + 1, "peak", 2*time.Second + 1}, {2 * time.Second, "peak", 2*time.Second + 1},
+	} {
+		if name, until := p.Phase(c.due); name != c.phase || until != c.until {
+			t.Errorf("at %v it is %s until %v, want %s until %v", c.due, name, until, c.phase, c.until)
+		}
+	}
+	// A change of the scale begins another leg, in the same phase.
+	var found stage.Problems
+	if p.Check(Change{Scale: &double}, 500*time.Millisecond, &found); len(found.Found) > 0 {
+		t.Fatal(found)
+	}
+	if err := p.Apply(Change{Scale: &double}, 500*time.Millisecond); err != nil {
+		t.Fatal(err)
+	}
+	for _, due := range []time.Duration{400 * time.Millisecond, 500 * time.Millisecond, 600 * time.Millisecond} {
+		if name, until := p.Phase(due); name != "calm" || until <= due {
+			t.Errorf("at %v it is %s until %v", due, name, until)
+		}
+	}
+}

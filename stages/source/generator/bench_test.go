@@ -22,7 +22,13 @@ func BenchmarkRead(b *testing.B) {
 		})
 	}
 	b.Run("payload=512", func(b *testing.B) {
-		benchmarkRead(b, func(c *Config) { c.Content.Payload = Sizes{512, 512} })
+		benchmarkRead(b, func(c *Config) { c.Content.Payload = Payload{Size: Sizes{512, 512}} })
+	})
+	for _, format := range []string{formatJSON, formatLogfmt, formatRFC5424} {
+		b.Run(format, func(b *testing.B) { benchmarkRead(b, func(c *Config) { c.Content.Format = format }) })
+	}
+	b.Run("combined", func(b *testing.B) {
+		benchmarkRead(b, func(c *Config) { c.Content.Template = "access_logs" })
 	})
 	b.Run("rate=1G", func(b *testing.B) { // with an intended time to work out for each event
 		benchmarkRead(b, func(c *Config) { c.Rate = 1e9 })

@@ -54,12 +54,41 @@ func TestProblemsNameKeyRuleAndValue(t *testing.T) {
 		{func(c *Config) { c.API = "/api/" }, "api", `must be a plain path such as /api/v1/generator, without a slash at its end, got "/api/"`},
 		{func(c *Config) { c.API = "/{x}" }, "api", `must be a plain path such as /api/v1/generator, without a slash at its end, got "/{x}"`},
 		{func(c *Config) { c.Start = false }, "start", "is false and there is no api, so that nothing can ever start this generator"},
-		{content(func(c *Content) { c.Template = "logs" }), "content.template", `must be one of [service_logs none], got "logs"`},
+		{content(func(c *Content) { c.Template = "logs" }), "content.template", `must be one of [service_logs access_logs none], got "logs"`},
 		{content(func(c *Content) { c.Template = "none" }), "content.messages", "must have at least one message when there is no template, got none"},
-		{content(func(c *Content) { c.Payload = Sizes{0, 32 << 20} }), "content.payload", "must be between 0 and 16MiB, got 0..32MiB"},
-		{content(func(c *Content) { c.Payload = Sizes{-5, -5} }), "content.payload", "must be between 0 and 16MiB, got -5"},
+		{content(func(c *Content) { c.Payload = Payload{Size: Sizes{0, 32 << 20}} }), "content.payload", "must be between 0 and 16MiB, got 0..32MiB"},
+		{content(func(c *Content) { c.Payload = Payload{Size: Sizes{-5, -5}} }), "content.payload", "must be between 0 and 16MiB, got -5"},
 		{content(func(c *Content) { c.Sessions.Events = -1 }), "content.sessions.events", "must be between 1 and 1000, got -1"},
 		{content(func(c *Content) { c.Sessions.AtOnce = 1001 }), "content.sessions.at_once", "must be between 1 and 1000, got 1001"},
+		{content(func(c *Content) { c.Format = "xml" }), "content.format", `must be one of [event text json logfmt rfc5424], got "xml"`},
+		{content(func(c *Content) { c.Template, c.Payload.Size = "access_logs", Sizes{9, 9} }), "content.payload", "has no place in a line of the format text"},
+		{content(func(c *Content) { c.Payload.Spread = "normal" }), "content.payload.spread", `must be one of [uniform lognormal], got "normal"`},
+		{content(func(c *Content) { c.Payload.Weighted = map[string]float64{"large": 1} }), "content.payload.weighted.large", "want a size"},
+		{content(func(c *Content) { c.Payload.Weighted = map[string]float64{"1..2": 0, "5": 0} }), "content.payload.weighted", "the sum of weights"},
+		{content(func(c *Content) { c.Payload.Weighted, c.Payload.Spread = map[string]float64{"1..2": 1}, "uniform" }), "content.payload", "must have either weighted, or size and spread"},
+		{content(func(c *Content) { c.SourceSkew = -1 }), "content.source_skew", "must be between 0 and 10, got -1"},
+		{content(func(c *Content) { c.SourceSkew = 1 }), "content.source_skew", "has no effect, since every message names its own source"},
+		{content(func(c *Content) { c.Organisations.Count = -1 }), "content.organisations.count", "must be between 0 and 1000000, got -1"},
+		{content(func(c *Content) { c.Organisations.Skew = 1 }), "content.organisations.skew", "has no effect without count"},
+		{content(func(c *Content) { c.Organisations = Organisations{1, math.NaN()} }), "content.organisations.skew", "must be between 0 and 10, got NaN"},
+		{content(func(c *Content) { c.MalformedRatio = -0.01 }), "content.malformed_ratio", "must be between 0% and 100%, got -1%"},
+		{content(func(c *Content) { c.DuplicateRatio = 0.3 }), "content.duplicate_ratio", "must be between 0% and 25%, got 30%"},
+		{content(func(c *Content) { c.LateRatio = 2 }), "content.late_ratio", "must be between 0% and 100%, got 200%"},
+		{content(func(c *Content) { c.LateBy = -1 }), "content.late_by", "must be above 0, got -1ns"},
+		{content(func(c *Content) { c.ErrorBurst.Length = 5 }), "content.error_burst.every", "must be above 0 for bursts, got 0"},
+		{content(func(c *Content) { c.ErrorBurst = ErrorBurst{Every: 5, Length: 6} }), "content.error_burst.length", "must be between 1 and every, which is 5, got 6"},
+		{content(func(c *Content) { c.Phases = map[string]Override{"peak": {DuplicateRatio: percent(1)}} }), "content.phases.peak.duplicate_ratio", "must be between 0% and 25%, got 100%"},
+		{content(func(c *Content) {
+			c.Phases = map[string]Override{"peak": {Levels: map[string]float64{"LOUD": 1, "INFO": 1}}}
+		}), "content.phases.peak.levels.LOUD", "unknown level"},
+		{fields("f", Field{Zipf: mustRange(t, "0.5..2")}), "content.fields.f.zipf", "must be a range of whole numbers, got 0.5..2.0"},
+		{fields("f", Field{Zipf: whole(1, 9), Exponent: 11}), "content.fields.f.exponent", "must be above 0 and at most 10, got 11"},
+		{fields("f", Field{Kind: "ip", Exponent: 1}), "content.fields.f.exponent", "has no effect without zipf"},
+		{fields("f", Field{Regex: "(a"}), "content.fields.f.regex", "error parsing regexp: missing closing ): `(a`"},
+		{fields("f", Field{Regex: `\b`}), "content.fields.f.regex", "\\b cannot be made, only matched; leave it out"},
+		{fields("f", Field{Ref: "g"}), "content.fields.f.ref", `must be the name of another field, got "g"; fields are [amount attempt`},
+		{fields("f", Field{Ref: "f"}), "content.fields.f.ref", `goes round in a circle, got "f"`},
+		{fields("f", Field{Ref: "user_id", Session: true}), "content.fields.f.ref", "cannot have session beside it"},
 		{content(func(c *Content) { c.Levels = map[string]float64{"LOUD": 1, "INFO": 1} }), "content.levels.LOUD", `unknown level "LOUD"; levels are TRACE, DEBUG, INFO, WARN, ERROR, FATAL`},
 		{content(func(c *Content) { c.Levels = map[string]float64{"INFO": 1, "WARN": -1} }), "content.levels.WARN", "must be a weight of at least 0, got -1"},
 		{content(func(c *Content) { c.Levels = map[string]float64{"INFO": 0} }), "content.levels", "must leave something to say: the sum of weights must be above 0 and finite, got 0"},
@@ -79,14 +108,14 @@ func TestProblemsNameKeyRuleAndValue(t *testing.T) {
 		}), "content.levels", "has weight 2 for INFO, but no message can have this level; add one to content.messages"},
 		{content(func(c *Content) { c.Template, c.Messages = "none", []Message{{Text: "x"}} }), "content.messages.0", `must have a source when content.sources is empty, got ""`},
 		{fields("a b", Field{Kind: "ip"}), "content.fields.a b", `the name must consist of letters, digits, '_', '-' and '.', got "a b"`},
-		{fields("f", Field{}), "content.fields.f", "must have exactly one of kind, choice, weighted, range, hex, got 0 of them"},
-		{fields("f", Field{Kind: "ip", Hex: 3}), "content.fields.f", "must have exactly one of kind, choice, weighted, range, hex, got 2 of them"},
-		{fields("f", Field{Kind: "mac"}), "content.fields.f.kind", `must be one of [uuid ip sequence instance], got "mac"`},
+		{fields("f", Field{}), "content.fields.f", "must have exactly one of kind, choice, weighted, range, zipf, hex, regex, ref, got 0 of them"},
+		{fields("f", Field{Kind: "ip", Hex: 3}), "content.fields.f", "must have exactly one of kind, choice, weighted, range, zipf, hex, regex, ref, got 2 of them"},
+		{fields("f", Field{Kind: "mac"}), "content.fields.f.kind", `must be one of [uuid ip bool sequence instance], got "mac"`},
 		{fields("f", Field{Hex: 65}), "content.fields.f.hex", "must be between 1 and 64 digits, got 65"},
 		{fields("f", Field{Choice: []string{}}), "content.fields.f.choice", "must have at least one entry, got none"},
 		{fields("f", Field{Weighted: map[string]float64{"a": 0}}), "content.fields.f.weighted", "the sum of weights must be above 0 and finite, got 0"},
 		{content(func(c *Content) {
-			c.Fields, c.Payload = map[string]Field{"payload": {Kind: "ip"}}, Sizes{1, 2}
+			c.Fields, c.Payload = map[string]Field{"payload": {Kind: "ip"}}, Payload{Size: Sizes{1, 2}}
 		}), "content.fields.payload", "must not be there when content.payload is set, which makes the attribute of this name"},
 	} {
 		var p stage.Problems
@@ -96,6 +125,8 @@ func TestProblemsNameKeyRuleAndValue(t *testing.T) {
 		}
 	}
 }
+
+func percent(p stage.Percent) *stage.Percent { return &p }
 
 func TestAllProblemsAreReportedAtOnce(t *testing.T) {
 	var p stage.Problems
@@ -155,7 +186,7 @@ func TestShortFormsOfFieldsAndMessages(t *testing.T) {
 	if err := f.UnmarshalText([]byte("1..6")); err != nil || !f.Range.given || f.Kind != "" {
 		t.Errorf("1..6 became %+v, %v", f, err)
 	}
-	if err := f.UnmarshalText([]byte("guid")); err == nil || !strings.Contains(err.Error(), "[uuid ip sequence instance]") {
+	if err := f.UnmarshalText([]byte("guid")); err == nil || !strings.Contains(err.Error(), "[uuid ip bool sequence instance]") {
 		t.Errorf("guid: %v", err)
 	}
 	var m Message

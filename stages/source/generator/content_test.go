@@ -54,7 +54,7 @@ func TestTheSameSeedMakesTheSameBytesOnAnyNumberOfThreads(t *testing.T) {
 			t.Errorf("%d threads: content hash %s, want %s", threads, got, want)
 		}
 	}
-	withPayload := func(c *Config) { c.Content.Payload = Sizes{10, 300} }
+	withPayload := func(c *Config) { c.Content.Payload = Payload{Size: Sizes{10, 300}} }
 	one := contentHash(t, 5000, withPayload)
 	if eight := contentHash(t, 5000, withPayload, func(c *Config) { c.Threads = 8 }); one != eight {
 		t.Errorf("with a payload: %s on one thread, %s on eight", one, eight)
@@ -247,7 +247,7 @@ func TestLevelsNobodyGaveOnlyCountWhereThereAreMessages(t *testing.T) {
 func TestPayloadsHaveTheirSize(t *testing.T) {
 	seen := map[int]bool{}
 	texts := map[string]bool{}
-	for _, e := range made(t, 2000, Content{Template: "service_logs", Payload: Sizes{64, 67}}) {
+	for _, e := range made(t, 2000, Content{Template: "service_logs", Payload: Payload{Size: Sizes{64, 67}}}) {
 		v, ok := e.Attribute("payload")
 		if n := len(v.Str()); !ok || n < 64 || n > 67 {
 			t.Fatalf("payload of %d bytes", n)
@@ -258,7 +258,7 @@ func TestPayloadsHaveTheirSize(t *testing.T) {
 	if len(seen) != 4 || len(texts) != 2000 {
 		t.Errorf("%d sizes, %d different payloads of 2000", len(seen), len(texts))
 	}
-	long := made(t, 1, Content{Template: "service_logs", Payload: Sizes{1 << 20, 1 << 20}})[0]
+	long := made(t, 1, Content{Template: "service_logs", Payload: Payload{Size: Sizes{1 << 20, 1 << 20}}})[0]
 	if v, _ := long.Attribute("payload"); len(v.Str()) != 1<<20 || strings.Count(v.Str(), v.Str()[:200]) != 1 {
 		t.Error("a long payload repeats itself")
 	}

@@ -1,6 +1,7 @@
 package generator
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strconv"
@@ -11,18 +12,21 @@ import (
 
 // field is a Field ready to make values.
 type field struct {
-	name   string
-	salt   uint64
-	shared int // among what the events of a session share, from 1; 0: each event has its own
-	make   maker
-	prefix string
+	name    string
+	salt    uint64
+	session bool
+	shared  int // among what the events of a session share, from 1; 0: each event has its own
+	make    maker
+	prefix  string
 
 	options  []string // of oneOf, prefix included
 	weights  alias    // of oneOf; without: equally likely
-	low      int64    // of number, times 10^decimals
+	low      int64    // of number, times 10^decimals, and of ranked
 	span     uint64
 	decimals int
 	digits   int // of hexDigits
+	ranks    zipf
+	pattern  pattern
 }
 
 // maker is how a field's value is made.
@@ -35,6 +39,9 @@ const (
 	uuidText
 	address
 	sequence
+	ranked
+	matching
+	flag
 )
 
 const maxHex = 64
@@ -43,12 +50,12 @@ const maxHex = 64
 // with it.
 func newField(name string, c Field, instance string, p *stage.Problems) *field {
 	at := "content.fields." + name
-	f := &field{name: name, salt: saltOf("field." + name), prefix: c.Prefix}
+	f := &field{name: name, salt: saltOf("field." + name), prefix: c.Prefix, session: c.Session}
 	if !nameOK(name) {
 		p.Add(at, "the name must consist of letters, digits, '_', '-' and '.', got %q", name)
 	}
 	if n := c.ways(); n != 1 {
-		p.Add(at, "must have exactly one of kind, choice, weighted, range, hex, got %d of them", n)
+		p.Add(at, "must have exactly one of kind, choice, weighted, range, zipf, hex, regex, ref, got %d of them", n)
 		return f
 	}
 	switch {
@@ -66,17 +73,98 @@ func newField(name string, c Field, instance string, p *stage.Problems) *field {
 			p.Add(at+".hex", "must be between 1 and %d digits, got %d", maxHex, c.Hex)
 		}
 		f.make, f.digits = hexDigits, c.Hex
+	case c.Zipf.given:
+		f.setZipf(at, c, p)
+	case c.Regex != "":
+		var err error
+		if f.pattern, err = newPattern(c.Regex); err != nil {
+			p.Add(at+".regex", "%v, got %q", err, c.Regex)
+		}
+		f.make = matching
+	case c.Ref != "": // resolved when all fields are known
 	default:
 		r := c.Range
 		f.make, f.low, f.span, f.decimals = number, r.min, uint64(r.max-r.min)+1, r.decimals
 	}
+	if c.Exponent != 0 && !c.Zipf.given {
+		p.Add(at+".exponent", "has no effect without zipf")
+	}
 	return f
+}
+
+func (f *field) setZipf(at string, c Field, p *stage.Problems) {
+	exponent := cmp.Or(c.Exponent, 1)
+	written, _ := c.Zipf.MarshalText()
+	switch {
+	case c.Zipf.decimals > 0:
+		p.Add(at+".zipf", "must be a range of whole numbers, got %s", written)
+	case !(exponent > 0 && exponent <= maxExponent):
+		p.Add(at+".exponent", "must be above 0 and at most %d, got %v", maxExponent, exponent)
+	default:
+		f.make, f.low, f.ranks = ranked, c.Zipf.min, newZipf(c.Zipf.max-c.Zipf.min+1, exponent)
+	}
+}
+
+// resolve makes the fields that refer to others what those are: they draw by
+// the same salt, and so the same.
+func resolve(c map[string]Field, names []string, fields map[string]*field, p *stage.Problems) {
+	for _, name := range names {
+		at, to, steps := "content.fields."+name+".ref", c[name], 0
+		if to.Ref == "" {
+			continue
+		}
+		target, prefix := name, ""
+		for ; to.Ref != "" && steps <= len(names); steps++ {
+			target, prefix = to.Ref, prefix+to.Prefix
+			to = c[target]
+		}
+		switch {
+		case fields[target] == nil:
+			p.Add(at, "must be the name of another field, got %q; fields are %v", target, names)
+		case steps > len(names):
+			p.Add(at, "goes round in a circle, got %q", c[name].Ref)
+		case c[name].Session:
+			p.Add(at, "cannot have session beside it: the value is shared as far as that of %q is", target)
+		default:
+			same := *fields[target]
+			same = *same.prefixed(prefix)
+			same.name = name
+			*fields[name] = same
+		}
+	}
+}
+
+// prefixed is the field with a prefix before its own.
+func (f *field) prefixed(prefix string) *field {
+	same := *f
+	same.prefix = prefix + f.prefix
+	same.options = nil
+	for _, o := range f.options {
+		same.options = append(same.options, prefix+o)
+	}
+	return &same
+}
+
+// with is the field whose texts are written as escape does; itself when that
+// changes nothing.
+func (f *field) with(escape func(string) string) *field {
+	same := *f
+	same.prefix = escape(f.prefix)
+	same.options = make([]string, len(f.options))
+	for i, o := range f.options {
+		same.options[i] = escape(o)
+	}
+	if same.prefix == f.prefix && slices.Equal(same.options, f.options) && f.make != matching {
+		return f
+	}
+	same.pattern = f.pattern.escaped(escape)
+	return &same
 }
 
 // ways is how many ways of making a value are given.
 func (c Field) ways() int {
 	n := 0
-	for _, given := range []bool{c.Kind != "", c.Choice != nil, c.Weighted != nil, c.Range.given, c.Hex != 0} {
+	for _, given := range []bool{c.Kind != "", c.Choice != nil, c.Weighted != nil, c.Range.given, c.Zipf.given, c.Hex != 0, c.Regex != "", c.Ref != ""} {
 		if given {
 			n++
 		}
@@ -92,6 +180,8 @@ func (f *field) setKind(at, kind, instance string, p *stage.Problems) {
 		f.make = address
 	case "sequence":
 		f.make = sequence
+	case "bool":
+		f.make = flag
 	case "instance":
 		f.setOptions([]string{instance})
 	default:
@@ -146,6 +236,12 @@ func (f *field) append(buf []byte, k key, i int64) []byte {
 		return appendRandomUUID(buf, x)
 	case address:
 		return appendAddress(buf, x)
+	case ranked:
+		return strconv.AppendInt(buf, f.low+f.ranks.draw(x), 10)
+	case matching:
+		return f.pattern.append(buf, &x)
+	case flag:
+		return strconv.AppendBool(buf, x>>63 == 1)
 	default:
 		return strconv.AppendInt(buf, i+1, 10)
 	}
@@ -165,7 +261,12 @@ func (f *field) value(buf []byte, k key, i int64) (event.Value, []byte) {
 // ready tells whether a value needs no text to be written: it is a number, or
 // a text that exists.
 func (f *field) ready() bool {
-	return f.make == oneOf || f.prefix == "" && (f.make == sequence || f.make == number)
+	return f.make == oneOf || f.bare()
+}
+
+// bare tells whether a value is a number or a boolean, and no text.
+func (f *field) bare() bool {
+	return f.prefix == "" && (f.make == sequence || f.make == number || f.make == ranked || f.make == flag)
 }
 
 // valueOf is the value of which written is the text, unless it is ready.
@@ -177,6 +278,10 @@ func (f *field) valueOf(written string, k key, i int64) event.Value {
 		return event.String(f.option(k.draw(f.salt)))
 	case f.make == sequence:
 		return event.Int(i + 1)
+	case f.make == ranked:
+		return event.Int(f.low + f.ranks.draw(k.draw(f.salt)))
+	case f.make == flag:
+		return event.Bool(k.draw(f.salt)>>63 == 1)
 	}
 	n := f.number(k.draw(f.salt))
 	if f.decimals == 0 {
@@ -201,7 +306,7 @@ func (f *field) longest() int {
 		n = max(n, len(o))
 	}
 	const numeric = 36 // a UUID; longer than any number or address
-	return n + len(f.prefix) + max(f.digits, numeric)
+	return n + len(f.prefix) + max(f.digits, numeric, f.pattern.longest())
 }
 
 // nameOK tells whether a name can stand between the braces of a placeholder.

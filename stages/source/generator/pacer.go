@@ -25,9 +25,12 @@ type pacer struct {
 	mu      sync.Mutex
 	running bool
 	player  *load.Player
-	origin  int64 // when it was opened, by the wall clock, in Unix nanoseconds
-	total   int64 // events handed out ever; the number of the next one
-	meter   meter // of what was handed out
+	origin  int64         // when it was opened, by the wall clock, in Unix nanoseconds
+	total   int64         // events handed out ever; the number of the next one
+	meter   meter         // of what was handed out
+	before  time.Duration // when the last event handed out was due
+	phased  bool          // the content depends on the phase
+	phases  []string      // that the events of the turn before the next are due in
 	crew    crew
 	changes int64
 }
@@ -44,6 +47,8 @@ type turn struct {
 	first  int64           // number of its first event, counted from 0 since the generator was opened
 	due    []time.Duration // of each event, since it was opened
 	origin int64           // when it was opened, in Unix nanoseconds
+	before time.Duration   // when the event before the first one was due
+	phases []string        // of the event before, and of each event, where the content depends on it; valid until the next turn
 	crew   int64           // the workers that send them; 0: nobody waits for them
 }
 
@@ -103,10 +108,31 @@ func (p *pacer) take(now time.Time, room []time.Duration) (do verdict, t turn, w
 		return do, turn{}, wait
 	}
 	n := int64(len(due))
-	t = turn{first: p.total, due: due, origin: p.origin, crew: p.crew.send(n)}
+	t = turn{first: p.total, due: due, origin: p.origin, before: p.before, crew: p.crew.send(n)}
+	p.before = due[n-1]
+	if p.phased {
+		t.phases = p.follows(due)
+	}
 	p.total += n
 	p.meter.add(p.second(now), n)
 	return handOut, t, 0
+}
+
+// follows finds the phases of a turn, behind that of the event before it.
+func (p *pacer) follows(due []time.Duration) []string {
+	name := ""
+	if n := len(p.phases); n > 0 {
+		name = p.phases[n-1]
+	}
+	p.phases = append(p.phases[:0], name)
+	until := time.Duration(math.MinInt64)
+	for _, d := range due {
+		if d >= until {
+			name, until = p.player.Phase(d)
+		}
+		p.phases = append(p.phases, name)
+	}
+	return p.phases
 }
 
 // room is how many events can be handed out at once now.

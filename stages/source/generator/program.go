@@ -1,10 +1,13 @@
 package generator
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
@@ -14,20 +17,27 @@ import (
 // their placeholders, weights in tables. Nothing of it changes afterwards, so
 // that many goroutines may make events with it.
 type program struct {
-	base       uint64 // the seed, mixed
-	sessions   sessions
-	lines      []line
-	pick       alias    // among lines
-	attributes []*field // the metadata, by name
-	shared     []*field // what the events of a session share, by name
-	payload    Sizes
-	longest    int // bytes of text that one event can need
+	base          uint64 // the seed, mixed
+	format        string
+	sessions      sessions
+	lines         []line
+	usual         mood
+	moods         map[string]*mood // by phase
+	burst         burst
+	attributes    []*field // the metadata, by name
+	shared        []*field // what the events of a session share, by name
+	organisations []string
+	belong        zipf // of a session to one of them
+	payload       payload
+	lateBy        uint64 // nanoseconds
+	longest       int    // bytes of text that one event can need
 }
 
 // line is one message at one level.
 type line struct {
 	level  event.Level
 	places []place
+	pick   alias // among places; without: equally likely
 	pieces []piece
 }
 
@@ -36,10 +46,12 @@ type place struct {
 	source, host string
 }
 
-// piece is a stretch of fixed text and the field after it; nil at the end.
+// piece is a stretch of fixed text and what comes after it: a field, something
+// of the event's own, or nothing.
 type piece struct {
 	text  string
 	field *field
+	own   trait
 }
 
 // hostsPerSource is on how many hosts each service is made to run.
@@ -53,6 +65,7 @@ var (
 	saltCorrelation = saltOf("correlation id")
 	saltTrace       = saltOf("trace id")
 	saltSpan        = saltOf("span id")
+	saltOrg         = saltOf("organisation")
 	saltSize        = saltOf("payload size")
 	saltPayload     = saltOf("payload")
 )
@@ -69,20 +82,21 @@ const maxPayload = 16 << 20
 func compile(c Content, seed int64, instance string, p *stage.Problems) *program {
 	own := c
 	c = c.onTemplate(p)
-	prog := &program{base: baseOf(seed), sessions: newSessions(c.Sessions, seed), payload: c.Payload}
+	c = c.onSchema(p)
+	prog := &program{
+		base: baseOf(seed), format: c.Format, sessions: newSessions(c.Sessions, seed), payload: newPayload(c.Payload, p),
+		lateBy: uint64(cmp.Or(c.LateBy.Std(), time.Hour)),
+	}
+	c.Sessions.check(p)
 	fields := prog.addFields(c, instance, p)
-	if c.Payload.min < 0 || c.Payload.max > maxPayload {
-		p.Add("content.payload", "must be between 0 and %v, got %v", stage.Size(maxPayload), c.Payload)
-	}
-	if n := c.Sessions.orDefault(); n.Events < 1 || n.Events > maxSession {
-		p.Add("content.sessions.events", "must be between 1 and %d, got %d", maxSession, n.Events)
-	}
-	if n := c.Sessions.orDefault(); n.AtOnce < 1 || n.AtOnce > maxSession {
-		p.Add("content.sessions.at_once", "must be between 1 and %d, got %d", maxSession, n.AtOnce)
-	}
+	prog.addOrganisations(c.Organisations, p)
 	lines := compileMessages(c, fields, p)
 	prog.addLines(own, c, lines, p)
-	prog.measure()
+	prog.checkFormat(p)
+	if firstError(p) == nil {
+		prog.wrap()
+		prog.measure()
+	}
 	return prog
 }
 
@@ -98,19 +112,52 @@ func (prog *program) addFields(c Content, instance string, p *stage.Problems) ma
 	for _, name := range names {
 		f := newField(name, c.Fields[name], instance, p)
 		fields[name] = f
-		if c.Fields[name].Session {
-			prog.shared = append(prog.shared, f)
-			f.shared = len(prog.shared)
-		}
 		if !c.Fields[name].MessageOnly {
 			prog.attributes = append(prog.attributes, f)
 		}
 	}
-	if _, taken := fields[payloadName]; taken && c.Payload.max > 0 {
+	resolve(c.Fields, names, fields, p)
+	for _, name := range names {
+		if fields[name].session {
+			prog.share(fields[name])
+		}
+	}
+	if _, taken := fields[payloadName]; taken && prog.payload.some() {
 		p.Add("content.fields."+payloadName, "must not be there when content.payload is set, which makes the attribute of this name")
 	}
 	return fields
 }
+
+// share makes a field one of those that the events of a session share.
+func (prog *program) share(f *field) {
+	prog.shared = append(prog.shared, f)
+	f.shared = len(prog.shared)
+}
+
+// maxOrganisations bounds the names that are kept.
+const maxOrganisations = 1_000_000
+
+func (prog *program) addOrganisations(c Organisations, p *stage.Problems) {
+	if c.Count < 0 || c.Count > maxOrganisations {
+		p.Add("content.organisations.count", "must be between 0 and %d, got %d", maxOrganisations, c.Count)
+		return
+	}
+	if c.Skew != 0 && c.Count == 0 {
+		p.Add("content.organisations.skew", "has no effect without count")
+	}
+	if !skewOK(c.Skew) {
+		p.Add("content.organisations.skew", "must be between 0 and %d, got %v", maxExponent, c.Skew)
+		return
+	}
+	for i := range c.Count {
+		prog.organisations = append(prog.organisations, "org-"+strconv.Itoa(i+1))
+	}
+	if c.Count > 0 {
+		prog.belong = newZipf(int64(c.Count), c.Skew)
+	}
+}
+
+func skewOK(s float64) bool { return s >= 0 && s <= maxExponent }
 
 // compileMessages makes a line of each message, its level as configured.
 func compileMessages(c Content, fields map[string]*field, p *stage.Problems) []line {
@@ -118,6 +165,12 @@ func compileMessages(c Content, fields map[string]*field, p *stage.Problems) []l
 		p.Add("content.messages", "must have at least one message when there is no template, got none")
 	}
 	everywhere := placesOf(c.Sources...)
+	skewed := alias{}
+	if !skewOK(c.SourceSkew) {
+		p.Add("content.source_skew", "must be between 0 and %d, got %v", maxExponent, c.SourceSkew)
+	} else if c.SourceSkew > 0 && len(c.Sources) > 0 {
+		skewed = skewedPlaces(len(c.Sources), c.SourceSkew)
+	}
 	lines := make([]line, len(c.Messages))
 	for i, m := range c.Messages {
 		at := "content.messages." + strconv.Itoa(i)
@@ -128,9 +181,9 @@ func compileMessages(c Content, fields map[string]*field, p *stage.Problems) []l
 		if m.Text == "" {
 			p.Add(at, "must have a text, got \"\"")
 		}
-		lines[i] = line{m.Level, everywhere, pieces}
+		lines[i] = line{m.Level, everywhere, skewed, pieces}
 		if m.Source != "" {
-			lines[i].places = placesOf(m.Source)
+			lines[i].places, lines[i].pick = placesOf(m.Source), alias{}
 		} else if len(c.Sources) == 0 {
 			p.Add(at, "must have a source when content.sources is empty, got \"\"")
 		}
@@ -146,6 +199,18 @@ func placesOf(sources ...string) []place {
 		}
 	}
 	return places
+}
+
+// skewedPlaces draws places whose sources follow Zipf's law.
+func skewedPlaces(sources int, exponent float64) alias {
+	var weights []float64
+	for rank := range sources {
+		for range hostsPerSource {
+			weights = append(weights, math.Pow(float64(rank+1), -exponent))
+		}
+	}
+	a, _ := newAlias(weights) // the first weight is 1
+	return a
 }
 
 // cut cuts a message at its placeholders.
@@ -169,58 +234,99 @@ func cut(message string, fields map[string]*field) ([]piece, error) {
 		if !closed {
 			return nil, fmt.Errorf("the placeholder {%s has no closing brace; write {{ for a brace", rest)
 		}
-		f := fields[name]
-		if f == nil {
+		f, o := fields[name], owns[name]
+		if f == nil && o == nothing {
 			return nil, errUnknown(name, fields)
 		}
-		pieces = append(pieces, piece{fixed.String(), f})
+		if f != nil {
+			o = nothing
+		}
+		pieces = append(pieces, piece{fixed.String(), f, o})
 		fixed.Reset()
 		rest = after
 	}
 }
 
-// addLines gives each message a line for every level it can have, with its
-// part of that level's share, so that one draw decides both. own is the
-// content as written: only what stands there can be wrong.
+// addLines gives each message a line for every level it can have at some time,
+// with its part of that level's share, so that one draw decides both. own is
+// the content as written: only what stands there can be wrong.
 func (prog *program) addLines(own, c Content, messages []line, p *stage.Problems) {
-	mix := levelMix(own, p)
-	var weights []float64
+	usual := levelMix("content.levels", c.Levels, p)
+	mixes := map[string]map[event.Level]float64{}
+	for phase, o := range c.Phases {
+		if mixes[phase] = usual; len(o.Levels) > 0 {
+			mixes[phase] = levelMix("content.phases."+phase+".levels", o.Levels, p)
+		}
+	}
 	used := make([]bool, len(messages))
+	var of []int // message of each line
 	for level := event.LevelTrace; level <= event.LevelFatal; level++ {
-		share, sum := mix[level], 0.0
-		first := len(prog.lines)
+		share := usual[level]
+		for _, mix := range mixes {
+			share += mix[level]
+		}
+		if c.ErrorBurst.Every > 0 && level == event.LevelError {
+			share++
+		}
 		for i, m := range messages {
 			if share > 0 && (m.level == level || m.level == event.LevelUnset) {
 				used[i] = true
-				prog.lines = append(prog.lines, line{level, m.places, m.pieces})
-				weights = append(weights, weightOf(c.Messages[i]))
-				sum += weightOf(c.Messages[i])
+				prog.lines = append(prog.lines, line{level, m.places, m.pick, m.pieces})
+				of = append(of, i)
 			}
 		}
-		for i := first; i < len(weights); i++ {
-			weights[i] *= share / sum
-		}
-		if sum == 0 && share > 0 && len(own.Levels) > 0 {
-			p.Add("content.levels", "has weight %v for %v, but no message can have this level; add one to content.messages", share, level)
-		}
 	}
+	weights := weigh{c: c, lines: prog.lines, of: of, p: p}
+	prog.usual = newMood(c)
+	prog.usual.pick = weights.pick("content.levels", usual, len(own.Levels) > 0)
+	prog.addMoods(c, mixes, &weights)
+	prog.burst = newBurst(c.ErrorBurst, prog.base, &weights)
 	checkUse(own, c, used, p)
-	var err error
-	if prog.pick, err = newAlias(weights); err != nil && firstError(p) == nil {
-		p.Add("content.levels", "must leave something to say: %v", err)
-	}
 }
 
+// weigh makes the draws among lines.
+type weigh struct {
+	c     Content
+	lines []line
+	of    []int // message of each line
+	p     *stage.Problems
+}
+
+// pick draws lines so that each level has its share, as far as there are
+// messages for it; strict: there must be.
+func (w *weigh) pick(at string, mix map[event.Level]float64, strict bool) alias {
+	sums := map[event.Level]float64{}
+	for i, l := range w.lines {
+		sums[l.level] += weightOf(w.c.Messages[w.of[i]])
+	}
+	weights := make([]float64, len(w.lines))
+	for i, l := range w.lines {
+		if sums[l.level] > 0 {
+			weights[i] = weightOf(w.c.Messages[w.of[i]]) / sums[l.level] * mix[l.level]
+		}
+	}
+	for level := event.LevelTrace; level <= event.LevelFatal; level++ {
+		if sums[level] == 0 && mix[level] > 0 && strict {
+			w.p.Add(at, "has weight %v for %v, but no message can have this level; add one to content.messages", mix[level], level)
+		}
+	}
+	pick, err := newAlias(weights)
+	if err != nil && firstError(w.p) == nil {
+		w.p.Add(at, "must leave something to say: %v", err)
+	}
+	return pick
+}
+
+// weightOf is the weight of a message; 1 for one that is wrong and reported.
 func weightOf(m Message) float64 {
-	if m.Weight == 0 {
+	if m.Weight == 0 || !weightOK(m.Weight) {
 		return 1
 	}
 	return m.Weight
 }
 
 // levelMix is the weight of each level.
-func levelMix(own Content, p *stage.Problems) map[event.Level]float64 {
-	weights := own.Levels
+func levelMix(at string, weights map[string]float64, p *stage.Problems) map[event.Level]float64 {
 	if len(weights) == 0 {
 		weights = defaultLevels
 	}
@@ -230,9 +336,9 @@ func levelMix(own Content, p *stage.Problems) map[event.Level]float64 {
 		level, err := event.ParseLevel(name)
 		switch {
 		case err != nil:
-			p.Add("content.levels."+name, "%v", err)
+			p.Add(at+"."+name, "%v", err)
 		case !weightOK(weights[name]):
-			p.Add("content.levels."+name, "must be a weight of at least 0, got %v", weights[name])
+			p.Add(at+"."+name, "must be a weight of at least 0, got %v", weights[name])
 		default:
 			mix[level] += weights[name]
 		}
@@ -258,96 +364,10 @@ func checkUse(own, c Content, used []bool, p *stage.Problems) {
 			p.Warn(at, "is never used: its level %v has no weight in content.levels", m.Level)
 		}
 	}
+	if own.SourceSkew > 0 && !free {
+		p.Add("content.source_skew", "has no effect, since every message names its own source; give messages without one in content.messages")
+	}
 	if len(own.Sources) > 0 && !free {
 		p.Add("content.sources", "has no effect, since every message names its own source; give messages without one in content.messages")
-	}
-}
-
-// measure finds how much text one event can need.
-func (prog *program) measure() {
-	message := 0
-	for _, l := range prog.lines {
-		n := 0
-		for _, piece := range l.pieces {
-			n += len(piece.text)
-			if piece.field != nil {
-				n += piece.field.longest()
-			}
-		}
-		message = max(message, n)
-	}
-	prog.longest = message + idsLength + 16 + int(prog.payload.max)
-	for _, f := range prog.attributes {
-		prog.longest += f.longest()
-	}
-	for _, f := range prog.shared {
-		prog.longest += f.longest()
-	}
-}
-
-// width is how many attributes each event has.
-func (prog *program) width() int {
-	if prog.payload.max > 0 {
-		return len(prog.attributes) + 1
-	}
-	return len(prog.attributes)
-}
-
-// fill makes the content of event number i: everything but its id and times.
-// Text goes to the scribe's arena; attributes has room for width().
-func (prog *program) fill(e *event.Event, i int64, s *scribe, attributes []event.Attribute) {
-	k := keyOf(prog.base, i)
-	of := s.session(prog, i, k)
-	l := &prog.lines[prog.pick.draw(k.draw(saltLine))]
-	at := &l.places[below(k.draw(saltPlace), uint64(len(l.places)))]
-
-	buf := s.buf
-	start := len(buf)
-	buf = appendHex(buf, k.draw(saltSpan), 16)
-	span := text(buf, start)
-
-	start = len(buf)
-	for j := range l.pieces {
-		p := &l.pieces[j]
-		buf = append(buf, p.text...)
-		switch {
-		case p.field == nil:
-		case p.field.shared > 0:
-			buf = append(buf, of.texts[p.field.shared-1]...)
-		default:
-			buf = p.field.append(buf, k, i)
-		}
-	}
-	message := text(buf, start)
-
-	for j, f := range prog.attributes {
-		a := &attributes[j]
-		a.Key = f.name
-		if f.shared > 0 {
-			a.Value = of.values[f.shared-1]
-			continue
-		}
-		a.Value, buf = f.value(buf, k, i)
-	}
-	if prog.payload.max > 0 {
-		start = len(buf)
-		span := uint64(prog.payload.max-prog.payload.min) + 1
-		n := int(prog.payload.min) + int(below(k.draw(saltSize), span))
-		buf = appendWords(buf, k.draw(saltPayload), n)
-		attributes[len(prog.attributes)] = event.Attribute{Key: payloadName, Value: event.String(text(buf, start))}
-	}
-	s.buf = buf
-
-	// The whole struct is written: what stages left in it the last time goes.
-	*e = event.Event{
-		Offset:        i,
-		Level:         l.level,
-		Source:        at.source,
-		Host:          at.host,
-		Message:       message,
-		CorrelationID: of.ids[:36],
-		TraceID:       of.ids[36:],
-		SpanID:        span,
-		Attributes:    attributes,
 	}
 }

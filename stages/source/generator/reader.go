@@ -30,6 +30,7 @@ type reader struct {
 
 	parcels sync.Pool    // of *parcel
 	limited atomic.Int64 // events that came back shed or rejected
+	tally   tally
 }
 
 func newReader(c *Config, s stage.Settings, plan *load.Plan, prog *program, random ids) *reader {
@@ -42,6 +43,7 @@ func newReader(c *Config, s stage.Settings, plan *load.Plan, prog *program, rand
 		instance: s.Instance,
 		clock:    s.Clock,
 	}
+	r.pacer.phased = prog.moods != nil
 	r.desk = newDesk(r, s)
 	r.parcels.New = func() any {
 		p := &parcel{scribes: make([]scribe, r.threads)}
@@ -97,16 +99,37 @@ func (r *reader) make(t turn) event.Parcel {
 // fill makes the events of some rows, as one of the threads.
 func (r *reader) fill(p *parcel, thread int, t turn, from, to int) {
 	began := time.Unix(0, t.origin).UTC()
-	width, s := r.program.width(), &p.scribes[thread]
+	width, s, m := r.program.width(), &p.scribes[thread], &r.program.usual
 	s.begin(r.program)
 	for row := from; row < to; row++ {
-		e, i := &p.events[row], t.first+int64(row)
-		r.program.fill(e, i, s, p.attributesOf(row, width))
-		at := t.due[row]
-		e.Due = t.origin + int64(at)
+		e, number, due := &p.events[row], t.first+int64(row), t.due[row]
+		i, since := number, due
+		if t.phases != nil {
+			m = r.program.mood(t.phases[row+1])
+		}
+		if r.program.repeats(m, number) {
+			if t.phases != nil {
+				m = r.program.mood(t.phases[row])
+			}
+			if i--; row > 0 {
+				since = t.due[row-1]
+			} else {
+				since = t.before
+			}
+			s.counts.duplicates++
+		}
+		at := since
+		if by := r.program.lateness(m, i); by > 0 {
+			at -= time.Duration(by)
+			s.counts.late++
+		}
+		r.program.fill(e, i, t.origin+int64(at), m, s, p.attributesOf(row, width))
+		e.Offset = number
+		e.Due = t.origin + int64(due)
 		e.Time = began.Add(at)
-		e.ID = r.ids.id(e.Due, i)
+		e.ID = r.ids.id(t.origin+int64(since), i)
 	}
+	r.tally.add(s.counts)
 }
 
 // finished takes a parcel's memory back.
@@ -131,7 +154,15 @@ func (r *reader) Close(context.Context) error {
 func (r *reader) Status() map[string]any {
 	v := r.view()
 	due := v.total + v.behind + v.state.Counts.Dropped
-	return map[string]any{"rate": float64(v.second), "offered": v.offered, "running": v.running, "lag": v.behind, "due": due}
+	status := map[string]any{"rate": float64(v.second), "offered": v.offered, "running": v.running, "lag": v.behind, "due": due}
+	for name, count := range map[string]*atomic.Int64{
+		"malformed": &r.tally.malformed, "duplicates": &r.tally.duplicates, "backdated": &r.tally.late,
+	} {
+		if n := count.Load(); n > 0 {
+			status[name] = n
+		}
+	}
+	return status
 }
 
 func (r *reader) view() view { return r.pacer.view(r.clock.Now()) }

@@ -259,7 +259,7 @@ func TestAParcelPromisesNoOrderAndNamesItsOrigin(t *testing.T) {
 }
 
 func TestParcelsOfLargeEventsAreSmaller(t *testing.T) {
-	r := open(t, config(func(c *Config) { c.Rate, c.Content.Payload = Max, Sizes{1 << 20, 1 << 20} }))
+	r := open(t, config(func(c *Config) { c.Rate, c.Content.Payload = Max, Payload{Size: Sizes{1 << 20, 1 << 20}} }))
 	p, err := r.Read(context.Background())
 	if err != nil {
 		t.Fatal(err)

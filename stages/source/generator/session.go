@@ -2,6 +2,7 @@ package generator
 
 import (
 	"millrace/engine/event"
+	"millrace/engine/stage"
 )
 
 // sessions deals the events out to sessions: what belongs together because one
@@ -61,6 +62,8 @@ type session struct {
 	ids    string // correlation id and trace id
 	values []event.Value
 	texts  []string
+
+	organisation string
 }
 
 // idsLength is how long a correlation id and a trace id are together.
@@ -72,12 +75,16 @@ type scribe struct {
 	buf   []byte
 	round uint64
 	met   []session // by place
+
+	stamps stamps
+	counts flaws // of this parcel
 }
 
 // begin forgets the texts of the parcel before.
 func (s *scribe) begin(prog *program) {
 	s.round++
 	s.buf = s.buf[:0]
+	s.counts = flaws{}
 	if s.met == nil {
 		s.met = make([]session, prog.sessions.atOnce)
 		width := len(prog.shared)
@@ -107,6 +114,9 @@ func (s *scribe) meet(prog *program, m *session, number uint64) {
 	s.buf = appendUUID(s.buf, high, low)
 	s.buf = appendHex(s.buf, k.draw(saltTrace), 32)
 	m.ids = text(s.buf, start)
+	if prog.organisations != nil {
+		m.organisation = prog.organisations[prog.belong.draw(k.draw(saltOrg))]
+	}
 	for j, f := range prog.shared {
 		start = len(s.buf)
 		s.buf = f.append(s.buf, k, int64(number))
@@ -125,6 +135,16 @@ type Sessions struct {
 
 // maxSession bounds the window, and with it what a thread remembers.
 const maxSession = 1000
+
+func (c Sessions) check(p *stage.Problems) {
+	c = c.orDefault()
+	if c.Events < 1 || c.Events > maxSession {
+		p.Add("content.sessions.events", "must be between 1 and %d, got %d", maxSession, c.Events)
+	}
+	if c.AtOnce < 1 || c.AtOnce > maxSession {
+		p.Add("content.sessions.at_once", "must be between 1 and %d, got %d", maxSession, c.AtOnce)
+	}
+}
 
 func (c Sessions) orDefault() Sessions {
 	if c.Events == 0 {

@@ -112,9 +112,9 @@ func TestAnEventsContentDoesNotDependOnWhatWasWrittenBeforeIt(t *testing.T) {
 		before.begin(prog)
 		for _, i := range numbers {
 			var got, want event.Event
-			prog.fill(&got, i, &before, make([]event.Attribute, prog.width()))
+			prog.fill(&got, i, 0, &prog.usual, &before, make([]event.Attribute, prog.width()))
 			alone.begin(prog)
-			prog.fill(&want, i, &alone, make([]event.Attribute, prog.width()))
+			prog.fill(&want, i, 0, &prog.usual, &alone, make([]event.Attribute, prog.width()))
 			if got.Message != want.Message || got.CorrelationID != want.CorrelationID || got.TraceID != want.TraceID ||
 				got.SpanID != want.SpanID || !slices.Equal(got.Attributes, want.Attributes) {
 				t.Fatalf("event %d is %+v after others, and %+v alone", i, got, want)
