@@ -99,6 +99,13 @@ func routeColumns(routes []Route) []column {
 	if slices.ContainsFunc(routes, func(r Route) bool { return r.Lag >= 0 }) {
 		add("LAG", 4, false, func(r *Route) string { return known(float64(r.Lag)) })
 	}
+	if slices.ContainsFunc(routes, func(r Route) bool { return r.breaker() != "" }) {
+		rank := 6
+		if slices.ContainsFunc(routes, func(r Route) bool { return r.troubled() }) {
+			rank = 1
+		}
+		add("BREAKER", rank, true, func(r *Route) string { return r.breaker() })
+	}
 	for _, c := range []struct {
 		title string
 		of    func(*Route) int64
@@ -124,12 +131,28 @@ func routeTable(routes []Route, past map[string]*history, width int) []line {
 	lines := []line{{texts[0], faint}}
 	for i, text := range texts[1:] {
 		l := line{text: text}
-		if s := routes[i].State; s == "parked" || s == "opening" {
+		if s := routes[i].State; s == "parked" || s == "opening" || routes[i].troubled() {
 			l.look = bad
 		}
 		lines = append(lines, l)
 	}
 	return lines
+}
+
+// breaker is the state of the route's breakers: that of the first one that is
+// not closed; "": it has none.
+func (r *Route) breaker() (state string) {
+	for _, s := range r.Stages {
+		if s.State != "" && (state == "" || state == "closed") {
+			state = s.State
+		}
+	}
+	return state
+}
+
+// troubled says whether a breaker holds the route up.
+func (r *Route) troubled() bool {
+	return strings.Contains(r.breaker(), "open")
 }
 
 func trendOf(h *history, width int) string {
@@ -159,7 +182,9 @@ func stageTable(r *Route, past map[string]*history, width int) []line {
 	add("P50", 3, false, func(s *Stage) string { return duration(s.P50) })
 	add("P99", 2, false, func(s *Stage) string { return duration(s.P99) })
 	add("ERRORS", 2, false, func(s *Stage) string { return perSecond(s.Errors) })
-	add("TREND", 6, true, func(s *Stage) string { return trendOf(past[r.Name+"/"+s.Name], 12) })
+	if past != nil {
+		add("TREND", 6, true, func(s *Stage) string { return trendOf(past[r.Name+"/"+s.Name], 12) })
+	}
 	before, _ := rows(columns)
 	wide := 0
 	for _, l := range before {
