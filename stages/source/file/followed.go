@@ -100,8 +100,9 @@ func (f *file) look(info fs.FileInfo) bool {
 }
 
 // resize asks the size of an open file again where more was read than it had.
-func (f *file) resize() {
-	if f.form != plain || f.stream.at.Offset < f.size {
+// end is where that was.
+func (f *file) resize(end int64) {
+	if f.form != plain || end < f.size {
 		return
 	}
 	if info, err := f.handle.Stat(); err == nil {

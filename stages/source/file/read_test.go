@@ -62,6 +62,21 @@ func TestALargeFileIsReadWholeInOrder(t *testing.T) {
 	}
 }
 
+func TestAFileWithLongLinesIsReadWholeWithoutFollowing(t *testing.T) {
+	for _, length := range []int{firstChunk - 1, firstChunk, firstChunk + 1, 200_000, 700_000} {
+		for _, after := range []string{"", "\n", "\nafter\n"} {
+			l := newLab(t, func(c *Config) { c.Follow = false })
+			want := "before\n" + strings.Repeat("x", length) + after
+			l.write("app.log", want)
+			got := strings.Join(readAll(t, l.reader), "")
+			if want = strings.ReplaceAll(want, "\n", ""); got != want {
+				t.Errorf("a line of %d bytes and %q: got %d bytes, want %d", length, after, len(got), len(want))
+			}
+			l.close()
+		}
+	}
+}
+
 func TestAfterFinishItReadsToTheEnd(t *testing.T) {
 	l := newLab(t, func(c *Config) { c.Multiline.Continue = `^\s` })
 	l.write("app.log", "one\ntwo\n three\nfour")

@@ -90,6 +90,9 @@ func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 		if p, err := r.next(); err != nil || len(p.Events) > 0 {
 			return p, err
 		}
+		if len(r.queue) > 0 {
+			continue // a line was longer than what was read of it
+		}
 		if r.surveyed && !r.waits() {
 			return event.Parcel{}, io.EOF
 		}

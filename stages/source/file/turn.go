@@ -112,7 +112,7 @@ func (r *reader) follows(f *file, err error) lines.End {
 
 // cut makes a parcel of what was read. err is io.EOF where the file ends.
 func (r *reader) cut(f *file, page *lines.Page, data []byte, err error) (event.Parcel, error) {
-	s, tail := f.stream, f.stream.at.tail.size
+	s, tail, begin := f.stream, f.stream.at.tail.size, f.stream.at.Offset
 	name := r.cfg.Source
 	if name == "" {
 		name = filepath.Base(s.path)
@@ -142,7 +142,7 @@ func (r *reader) cut(f *file, page *lines.Page, data []byte, err error) (event.P
 		r.reached(f, err)
 	} else {
 		r.enqueue(f)
-		f.resize()
+		f.resize(begin + int64(len(data)))
 	}
 	if used == 0 {
 		r.dropPage(page)
