@@ -15,6 +15,9 @@
 // made up or changed; the table has each event once, the books of all routes
 // balance, and nothing of an outage is in the poison queue.
 //
+// The day pipelines are driven over HTTP as they are: there, what was answered
+// with yes is owed.
+//
 // There are two kinds of tests: scenarios with a name and numbers, and seeds.
 // A seed makes a random schedule: which services are killed, frozen, cut off or
 // slowed down, which engines die, and when. A run counts only if what its
