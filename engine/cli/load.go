@@ -63,7 +63,10 @@ func (c *loadListCommand) Run(p *program) error {
 	case err == nil:
 		rows := [][]string{{"route", "profile", "phase", "offered", "achieved", "scale", "state"}}
 		for _, r := range found {
-			rows = append(rows, []string{r.Route, remote.Profile(&r), remote.Phase(&r), remote.Offered(&r), remote.PerSecond(r.Achieved), remote.Factor(r.Scale), remote.State(&r)})
+			rows = append(rows, []string{
+				r.Route, remote.Profile(&r), remote.Phase(&r),
+				remote.Offered(&r), remote.PerSecond(r.Achieved), remote.Factor(r.Scale), remote.State(&r),
+			})
 		}
 		for _, line := range table(rows) {
 			fmt.Fprintln(p.out, line)

@@ -55,7 +55,8 @@ func (c *loadPlotCommand) chart(p *program) (plot.Chart, error) {
 	case c.For < 0:
 		return plot.Chart{}, &codeError{ExitUsage, fmt.Errorf("--for: must be above 0, got %v", c.For)}
 	case (c.Profile == "") == (c.Report == ""):
-		return plot.Chart{}, &codeError{ExitUsage, fmt.Errorf("give a profile to draw, one of %s or a file, or a run's report by --report", strings.Join(read.Names(), ", "))}
+		return plot.Chart{}, &codeError{ExitUsage, fmt.Errorf(
+			"give a profile to draw, one of %s or a file, or a run's report by --report", strings.Join(read.Names(), ", "))}
 	case c.Report != "":
 		return c.run()
 	}
@@ -150,7 +151,8 @@ func (c *loadPlotCommand) run() (plot.Chart, error) {
 	}
 	slices.Sort(names)
 	if len(names) == 0 {
-		return plot.Chart{}, &codeError{ExitUsage, fmt.Errorf("--report: %s has no series: no route of the run keeps to a load, or it was over within a second", c.Report)}
+		return plot.Chart{}, &codeError{ExitUsage, fmt.Errorf(
+			"--report: %s has no series: no route of the run keeps to a load, or it was over within a second", c.Report)}
 	}
 	name, err := chooseRoute(c.Route, names, c.Report)
 	if err != nil {

@@ -69,10 +69,12 @@ func (o *only) feeds(r *Route) {
 		path := join("routes", r.Name)
 		switch {
 		case o.kept(r.Name) && !o.kept(end.Route):
-			o.report.add(end.Pos, path, "feeds the route %s, which --only leaves out: name it too (--only %s,%s), or put a topic between them",
+			o.report.add(end.Pos, path,
+				"feeds the route %s, which --only leaves out: name it too (--only %s,%s), or put a topic between them",
 				end.Route, strings.Join(o.names, ","), end.Route)
 		case !o.kept(r.Name) && o.kept(end.Route):
-			o.report.add(end.Pos, path, "feeds the route %s, but --only leaves this one out: name it too (--only %s,%s), or put a topic between them",
+			o.report.add(end.Pos, path,
+				"feeds the route %s, but --only leaves this one out: name it too (--only %s,%s), or put a topic between them",
 				end.Route, strings.Join(o.names, ","), r.Name)
 		}
 	}
@@ -113,7 +115,8 @@ func (o *only) shared(r Resource, here, elsewhere string) {
 	if _, ok := r.Config.(stage.Broker); ok {
 		hint = "start one for all of them with `engine broker`, and set what it prints"
 	}
-	o.report.add(r.Pos, join(r.Path, key), "%s is only within one process, but %s, which runs here, and %s, which --only leaves out, share it: %s",
+	o.report.add(r.Pos, join(r.Path, key),
+		"%s is only within one process, but %s, which runs here, and %s, which --only leaves out, share it: %s",
 		value, here, elsewhere, hint)
 }
 

@@ -24,7 +24,8 @@ func Profile(r *load.Report) string {
 	var profile struct {
 		Phases []struct{ Constant, For string }
 	}
-	if json.Unmarshal(r.Profile, &profile) == nil && len(profile.Phases) == 1 && profile.Phases[0].Constant != "" && profile.Phases[0].For == "" {
+	if json.Unmarshal(r.Profile, &profile) == nil && len(profile.Phases) == 1 &&
+		profile.Phases[0].Constant != "" && profile.Phases[0].For == "" {
 		return profile.Phases[0].Constant
 	}
 	return r.Hash

@@ -185,16 +185,8 @@ func stageTable(r *Route, past map[string]*history, width int) []line {
 	if past != nil {
 		add("TREND", 6, true, func(s *Stage) string { return trendOf(past[r.Name+"/"+s.Name], 12) })
 	}
-	before, _ := rows(columns)
-	wide := 0
-	for _, l := range before {
-		wide = max(wide, utf8.RuneCountInString(l))
-	}
 	// What a stage shows of itself may be long: it is cut, and the numbers stay.
-	for width > 0 && wide > width-30 && columns[len(columns)-1].rank > 4 {
-		columns = columns[:len(columns)-1]
-		before, wide = rows(columns)
-	}
+	_, wide := rows(columns)
 	if width > 0 && wide > width-34 {
 		columns = slices.DeleteFunc(columns, func(c column) bool { return c.rank > 4 })
 		_, wide = rows(columns)

@@ -243,7 +243,8 @@ func (b *breaker) lines(now time.Time) []line {
 	}
 	since := "…"
 	if !b.Since.IsZero() {
-		since = fmt.Sprintf("%s, since %s (%s)", b.State, b.Since.In(now.Location()).Format(time.TimeOnly), remote.Seconds(max(now.Sub(b.Since), 0).Seconds()))
+		since = fmt.Sprintf("%s, since %s (%s)",
+			b.State, b.Since.In(now.Location()).Format(time.TimeOnly), remote.Seconds(max(now.Sub(b.Since), 0).Seconds()))
 	}
 	rows := [][2]string{
 		{"state", since},
