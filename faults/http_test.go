@@ -202,7 +202,8 @@ func (w *web) rowsInOrder() {
 	must(w.t, db.QueryRowContext(w.t.Context(), `
 		SELECT count(*) FILTER (WHERE processed_at < before), count(DISTINCT organisation), count(DISTINCT processed_at)
 		FROM (SELECT organisation, processed_at, lag(processed_at) OVER (PARTITION BY organisation ORDER BY m.value::int) AS before
-		      FROM log_events JOIN log_event_metadata m USING (event_id) WHERE m.key = 'sequence') AS events`).Scan(&wrong, &organisations, &moments))
+		      FROM log_events JOIN log_event_metadata m USING (event_id) WHERE m.key = 'sequence') AS events`).
+		Scan(&wrong, &organisations, &moments))
 	if wrong > 0 || organisations < 2 || moments < 10 {
 		w.t.Errorf("the table: %d events became rows before earlier ones of their organisation (%d organisations, %d transactions)",
 			wrong, organisations, moments)
@@ -225,10 +226,12 @@ func TestKafkaStoppedUnderHTTPLoad(t *testing.T) {
 	w.flows(500)
 	w.rest()
 	w.drained()
-	if want := `{"status":"service_unavailable","message":"Log processing temporarily unavailable"}`; w.refused.body != want || w.refused.after == "" {
+	const want = `{"status":"service_unavailable","message":"Log processing temporarily unavailable"}`
+	if w.refused.body != want || w.refused.after == "" {
 		t.Errorf("503 says %+v, want %s and Retry-After", w.refused, want)
 	}
-	w.told(w.judge(), "Kafka was away for %.0f s under HTTP, answered 503 %d times; every 200 is in topic and table", took.Seconds(), w.refusals())
+	w.told(w.judge(), "Kafka was away for %.0f s under HTTP, answered 503 %d times; every 200 is in topic and table",
+		took.Seconds(), w.refusals())
 }
 
 // Clients that wait for their answers see the events of their organisation in
@@ -276,6 +279,6 @@ func TestNetworkPartitionUnderHTTPLoad(t *testing.T) {
 	if w.refused.after == "" {
 		t.Error("503 without Retry-After")
 	}
-	w.told(w.judge(), "%.1f MiB were accepted onto the disk, then %d requests were answered 503; the engine used %d MiB", held/(1<<20), w.refusals(),
-		memory>>20)
+	w.told(w.judge(), "%.1f MiB were accepted onto the disk, then %d requests were answered 503; the engine used %d MiB",
+		held/(1<<20), w.refusals(), memory>>20)
 }
