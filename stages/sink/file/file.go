@@ -80,7 +80,7 @@ type Config struct {
 func (c *Config) Validate(p *stage.Problems) {
 	switch {
 	case c.Path == "":
-		p.Add("path", "is missing; it must name a file, such as out/events.ndjson")
+		p.Add("path", "is required: it must name a file, such as out/events.ndjson")
 	case strings.HasSuffix(c.Path, "/") || filepath.Base(c.Path) == "." || filepath.Base(c.Path) == "..":
 		p.Add("path", "must name a file, got the folder %q", c.Path)
 	}
@@ -125,6 +125,11 @@ func (c *Config) Explain() stage.Explanation {
 // Links names the file.
 func (c *Config) Links() []stage.Link {
 	return []stage.Link{{Writes: true, What: "file:" + filepath.Clean(c.Path)}}
+}
+
+// Requires says that nobody else writes the file.
+func (c *Config) Requires() []stage.Requirement {
+	return []stage.Requirement{{Key: "path", Alone: "the file " + filepath.Clean(c.Path)}}
 }
 
 // Open opens the file, mends its end and takes up what is to be done with

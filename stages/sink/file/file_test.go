@@ -70,6 +70,13 @@ func TestHalfALineIsCutOffWhenTheFileIsOpened(t *testing.T) {
 	}
 }
 
+func TestOneFileHoweverItIsWrittenHasOneWriterInAPipeline(t *testing.T) {
+	a, b := &Config{Path: "out/a.ndjson"}, &Config{Path: "./out//a.ndjson"}
+	if one, other := a.Requires()[0].Alone, b.Requires()[0].Alone; one != other || one == "" {
+		t.Errorf("%q and %q", one, other)
+	}
+}
+
 func TestTwoWritersOfOneFileAreKeptApart(t *testing.T) {
 	c := config(t)
 	w := open(t, c, &still{at: noon})
@@ -294,7 +301,7 @@ func TestWhatAPersonMustMendParksTheRoute(t *testing.T) {
 
 func TestMistakesAreNamed(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"path: is missing": func(c *Config) { c.Path = "" },
+		"path: is required":                                  func(c *Config) { c.Path = "" },
 		`path: must name a file, got the folder "out/"`:      func(c *Config) { c.Path = "out/" },
 		`format: must be one of [json message raw]`:          func(c *Config) { c.Format = "csv" },
 		`sync: must be one of [batch interval off]`:          func(c *Config) { c.Sync = "always" },

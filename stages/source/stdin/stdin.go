@@ -83,6 +83,11 @@ func (c *Config) Explain() stage.Explanation {
 // Links says that standard input is read.
 func (c *Config) Links() []stage.Link { return []stage.Link{{What: "stdin"}} }
 
+// Requires says that no other route reads it.
+func (c *Config) Requires() []stage.Requirement {
+	return []stage.Requirement{{Alone: "standard input"}}
+}
+
 // taken says that a route reads standard input.
 var taken atomic.Bool
 

@@ -56,6 +56,12 @@ func from(t testing.TB, in *os.File, s stage.Settings, change ...func(*Config)) 
 	return r
 }
 
+func TestStandardInputIsForOneRouteOfAPipeline(t *testing.T) {
+	if needs := new(Config).Requires(); len(needs) != 1 || needs[0].Alone == "" {
+		t.Errorf("%+v", needs)
+	}
+}
+
 // all reads until the input ends.
 func all(t testing.TB, r stage.Reader) (messages []string, ids map[uuid.UUID]bool) {
 	t.Helper()
