@@ -41,8 +41,8 @@
 // go there from where it is (from metrics_only to open), 404 that there is no
 // such command. <name> is the stage's in the route. /api/v1/routes lists the
 // breakers of all routes with their state, and their path as "path". On the
-// command line these are `engine breaker ls`, and `engine breaker open | close
-// | disable | metrics_only | reset <route>/<name>`.
+// command line these are `engine breaker ls`, and `engine breaker open |
+// forced-open | close | disable | metrics-only | reset <route>/<name>`.
 package breaker
 
 import (

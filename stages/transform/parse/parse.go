@@ -126,7 +126,7 @@ func (c *Config) Validate(p *stage.Problems) {
 
 func (c *Config) validateFormat(p *stage.Problems) {
 	if len(c.Format) == 0 {
-		p.Add("format", "is missing; it must be one of %v", formatNames())
+		p.Add("format", "is required: it must be one of %v", formatNames())
 	}
 	seen := map[string]bool{}
 	for i, name := range c.Format {
@@ -144,7 +144,7 @@ func (c *Config) validateFormat(p *stage.Problems) {
 	case seen["regex"] && seen["grok"]:
 		p.Add("format", "holds regex and grok, but there is only one pattern; use two parse stages, the first with on_failure: keep")
 	case patterned && c.Pattern == "":
-		p.Add("pattern", "is missing: regex and grok need one")
+		p.Add("pattern", "is required: regex and grok need one")
 	case patterned:
 		if _, err := c.compile(seen["grok"]); err != nil {
 			p.Add("pattern", "%v", err)

@@ -219,11 +219,11 @@ func TestStagesBehindMayAddAttributesWithoutTouchingOthers(t *testing.T) {
 
 func TestMistakesInTheConfigurationAreNamed(t *testing.T) {
 	for want, change := range map[string]func(*Config){
-		"format: is missing": func(c *Config) { c.Format = nil },
+		"format: is required": func(c *Config) { c.Format = nil },
 		`format: must be one of [json logfmt regex grok apache nginx syslog syslog_rfc3164 syslog_rfc5424], got "xml"`: func(c *Config) { c.Format = Formats{"xml"} },
 		"format.1: json stands in the list twice":                   func(c *Config) { c.Format = Formats{"json", "json"} },
 		"format: holds regex and grok":                              func(c *Config) { c.Format = Formats{"regex", "grok"}; c.Pattern = "x" },
-		"pattern: is missing":                                       func(c *Config) { c.Format = Formats{"regex"} },
+		"pattern: is required":                                      func(c *Config) { c.Format = Formats{"regex"} },
 		"pattern: is no regular expression: missing closing ): `(`": func(c *Config) { c.Format = Formats{"regex"}; c.Pattern = "(" },
 		"pattern: has no named part":                                func(c *Config) { c.Format = Formats{"regex"}; c.Pattern = "(x)" },
 		"pattern: there is no pattern IPP":                          func(c *Config) { c.Format = Formats{"grok"}; c.Pattern = "%{IPP:x}" },
