@@ -35,6 +35,23 @@ func (m *meter) average(second int64) float64 {
 	return float64(events) / float64(seconds)
 }
 
+// dispersion is the variance of the counts of the last 60 full seconds, or of
+// as many as there have been, divided by their mean: 0 for an even rate, 1 for
+// random arrivals that know nothing of each other, more for bursts. false:
+// there were not two seconds, or no events.
+func (m *meter) dispersion(second int64) (float64, bool) {
+	seconds, mean := min(second, window), m.average(second)
+	if seconds < 2 || mean == 0 {
+		return 0, false
+	}
+	squares := 0.0
+	for s := second - seconds; s < second; s++ {
+		off := float64(m.in(s)) - mean
+		squares += off * off
+	}
+	return squares / float64(seconds-1) / mean, true
+}
+
 func (m *meter) in(second int64) int64 {
 	if second < 0 {
 		return 0

@@ -214,9 +214,11 @@ type view struct {
 	total   int64   // events handed out
 	second  int64   // events of the last full second
 	average float64 // events/s over the last minute
-	offered float64 // events/s that the load asks for now
-	behind  int64   // events that are due and not handed out
-	state   load.State
+	// dispersion is that of the last minute; -1: unknown.
+	dispersion float64
+	offered    float64 // events/s that the load asks for now
+	behind     int64   // events that are due and not handed out
+	state      load.State
 }
 
 func (p *pacer) view(now time.Time) view {
@@ -229,6 +231,10 @@ func (p *pacer) view(now time.Time) view {
 		second:  p.meter.last(second),
 		average: p.meter.average(second),
 		state:   p.player.State(since),
+	}
+	v.dispersion = -1
+	if d, known := p.meter.dispersion(second); known {
+		v.dispersion = d
 	}
 	switch {
 	case !v.running:

@@ -31,6 +31,9 @@ type reader struct {
 	parcels sync.Pool    // of *parcel
 	limited atomic.Int64 // events that came back shed or rejected
 	tally   tally
+
+	distinct    distinct
+	compression compression
 }
 
 func newReader(c *Config, s stage.Settings, plan *load.Plan, prog *program, random ids) *reader {
@@ -47,6 +50,9 @@ func newReader(c *Config, s stage.Settings, plan *load.Plan, prog *program, rand
 	r.desk = newDesk(r, s)
 	r.parcels.New = func() any {
 		p := &parcel{scribes: make([]scribe, r.threads)}
+		for i := range p.scribes {
+			p.scribes[i].distinct = &r.distinct
+		}
 		p.done = func(receipt event.Receipt) { r.finished(p, receipt) }
 		return p
 	}
@@ -59,11 +65,12 @@ func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 		if err := ctx.Err(); err != nil {
 			return event.Parcel{}, err
 		}
-		do, t, wait := r.pacer.take(r.clock.Now(), r.due)
+		now := r.clock.Now()
+		do, t, wait := r.pacer.take(now, r.due)
 		switch do {
 		case handOut:
 			r.due = t.due
-			return r.make(t), nil
+			return r.make(t, now), nil
 		case finish:
 			return event.Parcel{}, io.EOF
 		case halt:
@@ -78,7 +85,7 @@ func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 const spreadFrom = 128
 
 // make makes the events of a turn.
-func (r *reader) make(t turn) event.Parcel {
+func (r *reader) make(t turn, now time.Time) event.Parcel {
 	p, n := r.parcels.Get().(*parcel), len(t.due)
 	p.reset(n, r.program.width())
 	p.turn = turn{first: t.first, crew: t.crew}
@@ -93,6 +100,7 @@ func (r *reader) make(t turn) event.Parcel {
 		r.fill(p, 0, t, 0, n/threads)
 		group.Wait()
 	}
+	r.compression.look(now, p.scribes[0].buf)
 	return event.Parcel{Events: p.events, Origin: r.origin, Bytes: p.size(), Done: p.done}
 }
 
@@ -150,11 +158,22 @@ func (r *reader) Close(context.Context) error {
 }
 
 // Status shows the achieved and the offered rate, how many events are due and
-// not handed out, and how many have ever been due.
+// not handed out, and how many have ever been due; and what the content is
+// like: how evenly it came, how many sessions it has, how well it compresses,
+// and how many events are not as they should be.
 func (r *reader) Status() map[string]any {
 	v := r.view()
 	due := v.total + v.behind + v.state.Counts.Dropped
-	status := map[string]any{"rate": float64(v.second), "offered": v.offered, "running": v.running, "lag": v.behind, "due": due}
+	status := map[string]any{
+		"rate": float64(v.second), "offered": v.offered, "running": v.running, "lag": v.behind, "due": due,
+		"average": v.average, "distinct_keys": r.distinct.count(),
+	}
+	if v.dispersion >= 0 {
+		status["dispersion"] = v.dispersion
+	}
+	if ratio := r.compression.of(); ratio > 0 {
+		status["compression"] = ratio
+	}
 	for name, count := range map[string]*atomic.Int64{
 		"malformed": &r.tally.malformed, "duplicates": &r.tally.duplicates, "backdated": &r.tally.late,
 	} {

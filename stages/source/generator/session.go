@@ -78,6 +78,8 @@ type scribe struct {
 
 	stamps stamps
 	counts flaws // of this parcel
+
+	distinct *distinct // sessions, of all scribes
 }
 
 // begin forgets the texts of the parcel before.
@@ -109,6 +111,7 @@ func (s *scribe) session(prog *program, i int64, k key) *session {
 func (s *scribe) meet(prog *program, m *session, number uint64) {
 	k := prog.sessions.key(number)
 	m.number, m.round = number, s.round
+	s.distinct.add(uint64(k))
 	start := len(s.buf)
 	high, low := prog.sessions.correlation(number, k)
 	s.buf = appendUUID(s.buf, high, low)

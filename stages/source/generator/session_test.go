@@ -108,7 +108,7 @@ func TestAnEventsContentDoesNotDependOnWhatWasWrittenBeforeIt(t *testing.T) {
 	prog := compile(config().Content, 1, "host-1", &stage.Problems{})
 	rapid.Check(t, func(t *rapid.T) {
 		numbers := rapid.SliceOfN(rapid.Int64Range(0, 200), 1, 50).Draw(t, "events")
-		var before, alone scribe
+		before, alone := scribe{distinct: &distinct{}}, scribe{distinct: &distinct{}}
 		before.begin(prog)
 		for _, i := range numbers {
 			var got, want event.Event
