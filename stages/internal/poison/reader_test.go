@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"testing"
@@ -228,6 +229,7 @@ func TestBytesAreReadByWhereTheyCameFrom(t *testing.T) {
 // between that leave the store untold: each event is delivered, or it is in the
 // store, once, and its count never falls.
 func TestNoEventIsLost(t *testing.T) {
+	fewer(t, "30")
 	db := database(t)
 	s := Services{State: db, Clock: stage.SystemClock, Log: outside(t).Log}
 	place := places["state directory"]
@@ -295,3 +297,17 @@ func TestNoEventIsLost(t *testing.T) {
 type deaf struct{ Store }
 
 func (deaf) Settle(ctx context.Context, _ []Fate) error { return errors.New("the process has died") }
+
+// fewer checks than rapid's hundred are made of a property whose every check
+// takes long, unless the command line asks for another number.
+func fewer(t *testing.T, checks string) {
+	f := flag.Lookup("rapid.checks")
+	was := f.Value.String()
+	if was != f.DefValue {
+		return
+	}
+	if err := f.Value.Set(checks); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Value.Set(was) })
+}

@@ -1,6 +1,7 @@
 package limiter
 
 import (
+	"flag"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -57,6 +58,7 @@ func TestInstancesThatWantAllShareTheLimitFairlyAndUseIt(t *testing.T) {
 // However many instances there are, whatever they want and however slow the
 // way to Redis is, no window holds more than the limit.
 func TestNoWindowHoldsMoreThanTheSharedLimit(t *testing.T) {
+	fewer(t, "25")
 	rapid.Check(t, func(rt *rapid.T) {
 		algorithm := rapid.SampledFrom([]string{slidingWindow, slidingWindow, fixedWindow, tokenBucket}).Draw(rt, "algorithm")
 		limit := rapid.IntRange(1, 3000).Draw(rt, "limit")
@@ -241,4 +243,18 @@ func TestWhenRedisClockIsSetAheadAtMostOneMoreLimitPasses(t *testing.T) {
 			t.Errorf("%d events in one second, a window after the clock was set", most)
 		}
 	})
+}
+
+// fewer checks than rapid's hundred are made of a property whose every check
+// takes long, unless the command line asks for another number.
+func fewer(t *testing.T, checks string) {
+	f := flag.Lookup("rapid.checks")
+	was := f.Value.String()
+	if was != f.DefValue {
+		return
+	}
+	if err := f.Value.Set(checks); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Value.Set(was) })
 }
