@@ -2,6 +2,7 @@ package sql
 
 import (
 	"os"
+	"time"
 
 	stdsql "database/sql"
 	"path/filepath"
@@ -33,6 +34,7 @@ func TestSQLite(t *testing.T) { suite(t, sqlitePlace) }
 func TestSQLiteFullDiskIsWeather(t *testing.T) {
 	p := sqlitePlace(t)
 	c := p.config(p.withAttributes)
+	c.WriteTimeout = stage.Duration(5 * time.Minute) // on a machine that is slow, too
 	db := p.resource(t, p.dsn, 1)
 	w, err := c.Open(t.Context(), settings(p.dir, db))
 	if err != nil {
@@ -47,13 +49,13 @@ func TestSQLiteFullDiskIsWeather(t *testing.T) {
 		}
 	}
 	set("max_page_count = 20")
-	b := event.NewBatch(some(2000))
+	b := event.NewBatch(some(500))
 	wantClass(t, w.Write(t.Context(), b), stage.Retryable)
 	if got := p.rows(t, c.Table); got != 1 {
 		t.Errorf("a write that did not fit left %d rows", got-1)
 	}
 	set("max_page_count = 1000000")
-	if err := w.Write(t.Context(), b); err != nil || p.rows(t, c.Table) != 2001 || p.rows(t, c.AttributesTable) != 8004 {
+	if err := w.Write(t.Context(), b); err != nil || p.rows(t, c.Table) != 501 || p.rows(t, c.AttributesTable) != 2004 {
 		t.Errorf("with room again: %v, %d rows", err, p.rows(t, c.Table))
 	}
 }
