@@ -44,9 +44,10 @@ func day1Answers(t *testing.T, e *engineproc.Process, base string) {
 		`{"status":"error","message":"the body is larger than 1000KiB, which is the most that is taken"}`)
 	ask(t, http.MethodGet, base+"/api/logs/health", "").says(t, "health", 200, `{"status":"healthy"}`)
 	for _, path := range []string{"/consumer/health", "/actuator/health"} {
-		if status, body := e.Get(path); status != 200 || !strings.HasSuffix(strings.TrimSpace(body), `"status":"UP"}`) {
-			t.Errorf("%s: %d %s", path, status, body)
-		}
+		engineproc.Eventually(t, soon, path, func() bool {
+			status, body := e.Get(path)
+			return status == http.StatusOK && strings.HasSuffix(strings.TrimSpace(body), `"status":"UP"}`)
+		})
 	}
 
 	command(t, e, "/api/v1/breakers/ingest/breaker/forced_open")
