@@ -7,3 +7,7 @@ import "embed"
 //
 //go:embed profile.go phase.go values.go
 var Files embed.FS
+
+// Comments hands out Files: a stage whose Config holds a Profile is documented
+// by them.
+func (Profile) Comments() embed.FS { return Files }

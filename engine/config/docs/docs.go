@@ -8,6 +8,7 @@ package docs
 
 import (
 	"cmp"
+	"embed"
 	"go/ast"
 	"go/doc"
 	"go/parser"
@@ -68,9 +69,7 @@ func Of(s stage.Stage) Doc {
 // OfSection lists the keys of a part of the pipeline file itself.
 func OfSection(s config.Section) []Field {
 	cfg := reflect.ValueOf(s.Config)
-	w := walker{source: read(s.Files), home: cfg.Type().PkgPath()}
-	w.structure(cfg, "")
-	return w.fields
+	return list(cfg, read(s.Files))
 }
 
 // fields lists the keys of a stage's Config; none for a stage whose New is not
@@ -83,10 +82,20 @@ func fields(s stage.Stage, src source) []Field {
 	if cfg.Kind() != reflect.Struct {
 		return nil
 	}
-	w := walker{source: src, home: cfg.Type().PkgPath()}
+	return list(cfg, src)
+}
+
+// list lists the keys of a Config, whose package says so.
+func list(cfg reflect.Value, src source) []Field {
+	w := walker{sources: map[string]source{cfg.Type().PkgPath(): src}}
 	w.structure(cfg, "")
 	return w.fields
 }
+
+// commented is a type of a package that is not the stage's, and yet a part of
+// its Config. It hands out the Go files with the comments on its fields and on
+// those of the types below it.
+type commented interface{ Comments() embed.FS }
 
 // goFile finds what is for readers of the code.
 var goFile = regexp.MustCompile(`\b[a-z_]+\.go\b`)
@@ -175,11 +184,10 @@ func (s *source) types(file *ast.File) {
 
 // walker lists the fields of a Config.
 type walker struct {
-	source source
-	home   string         // import path of the Config's package
-	inside []reflect.Type // against types that hold themselves
-	entry  bool           // inside a list or a map
-	fields []Field
+	sources map[string]source // by import path
+	inside  []reflect.Type    // against types that hold themselves
+	entry   bool              // inside a list or a map
+	fields  []Field
 }
 
 // structure lists the fields of a struct.
@@ -187,6 +195,7 @@ func (w *walker) structure(v reflect.Value, key string) {
 	if slices.Contains(w.inside, v.Type()) {
 		return
 	}
+	w.learn(v.Type())
 	w.inside = append(w.inside, v.Type())
 	defer func() { w.inside = w.inside[:len(w.inside)-1] }()
 	for _, f := range config.Fields(v.Type()) {
@@ -244,11 +253,17 @@ func sentence(comment, goName, preset string) string {
 	return comment
 }
 
-// comment finds a field's comment. Types of other packages have none here:
-// their files are not embedded.
-func (w *walker) comment(f config.Field) string {
-	if f.Owner.PkgPath() != w.home {
-		return ""
+// learn reads the comments that a type of another package hands out.
+func (w *walker) learn(t reflect.Type) {
+	if _, known := w.sources[t.PkgPath()]; known {
+		return
 	}
-	return w.source.fields[f.Owner.Name()][f.GoName]
+	if c, ok := reflect.Zero(t).Interface().(commented); ok {
+		w.sources[t.PkgPath()] = read(c.Comments())
+	}
+}
+
+// comment finds a field's comment; none where its package hands out no files.
+func (w *walker) comment(f config.Field) string {
+	return w.sources[f.Owner.PkgPath()].fields[f.Owner.Name()][f.GoName]
 }

@@ -7,6 +7,7 @@ import (
 
 	"millrace/engine/config/docs"
 	"millrace/engine/config/docs/testdata/sample"
+	"millrace/engine/load"
 	"millrace/engine/stage"
 )
 
@@ -66,5 +67,18 @@ func TestAStageThatEmbedsNoFilesStillShowsItsKeys(t *testing.T) {
 	d := docs.Of(bare)
 	if d.Summary != "" || d.Example != "" || len(d.Fields) == 0 || d.Fields[0].Default != "5k/s" {
 		t.Errorf("got %+v", d)
+	}
+}
+
+func TestATypeOfAnotherPackageIsDocumentedWhenItHandsOutItsComments(t *testing.T) {
+	type config struct {
+		Load load.Profile `yaml:"load"`
+	}
+	found := map[string]string{}
+	for _, f := range docs.Of(stage.Stage{Name: "s", Kind: stage.KindSource, New: func() any { return &config{} }}).Fields {
+		found[f.Key] = f.Comment
+	}
+	if got := found["load.phases[].spike.peak"]; got != "The rate at the top." {
+		t.Errorf("load.phases[].spike.peak: %q of %v", got, found)
 	}
 }

@@ -77,7 +77,8 @@ func TestProblemsNameKeyRuleAndValue(t *testing.T) {
 		{content(func(c *Content) { c.LateBy = -1 }), "content.late_by", "must be above 0, got -1ns"},
 		{content(func(c *Content) { c.ErrorBurst.Length = 5 }), "content.error_burst.every", "must be above 0 for bursts, got 0"},
 		{content(func(c *Content) { c.ErrorBurst = ErrorBurst{Every: 5, Length: 6} }), "content.error_burst.length", "must be between 1 and every, which is 5, got 6"},
-		{content(func(c *Content) { c.Phases = map[string]Override{"peak": {DuplicateRatio: percent(1)}} }), "content.phases.peak.duplicate_ratio", "must be between 0% and 25%, got 100%"},
+		{content(func(c *Content) { c.Phases = map[string]Override{"peak": {}} }), "content.phases.peak", "has no effect: the phases of the load are [constant]"},
+		{content(func(c *Content) { c.Phases = map[string]Override{"constant": {DuplicateRatio: percent(1)}} }), "content.phases.constant.duplicate_ratio", "must be between 0% and 25%, got 100%"},
 		{content(func(c *Content) {
 			c.Phases = map[string]Override{"peak": {Levels: map[string]float64{"LOUD": 1, "INFO": 1}}}
 		}), "content.phases.peak.levels.LOUD", "unknown level"},

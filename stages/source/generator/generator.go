@@ -15,16 +15,25 @@
 // doubled, and nothing is caught up on. What changes it is kept in the table
 // generator_load of the state database.
 //
-// What event i says is a function of seed and i alone, so that runs repeat;
-// its id and times are not.
+// What event i says is a function of seed and i alone (and of the phase of the
+// load, where the content has other values for phases), so that runs repeat;
+// its id and times are not. Events belong to sessions, which are interleaved:
+// they share their correlation and trace ids, the user and the request.
+//
+// Content is in the fields of events, or one line of JSON, logfmt, RFC 5424 or
+// of an access log, for routes that parse. It can be skewed, come in bursts of
+// errors, and be flawed: broken, doubled or late.
 package generator
 
 import (
 	"context"
 	"embed"
 	"fmt"
+	"maps"
 	"path"
+	"slices"
 	"strings"
+	"time"
 
 	"millrace/engine/load"
 	"millrace/engine/stage"
@@ -65,7 +74,7 @@ const maxThreads = 256
 
 // Validate reports what is wrong with the configuration.
 func (c *Config) Validate(p *stage.Problems) {
-	c.plan(p)
+	c.checkPhases(c.plan(p), p)
 	if c.Threads < 1 || c.Threads > maxThreads {
 		p.Add("threads", "must be between 1 and %d, got %d", maxThreads, c.Threads)
 	}
@@ -74,6 +83,23 @@ func (c *Config) Validate(p *stage.Problems) {
 	}
 	c.validateAPI(p)
 	compile(c.Content, c.Seed, "", p)
+}
+
+// checkPhases warns of content for a phase that the load has not; one that it is
+// exchanged for may have it.
+func (c *Config) checkPhases(plan *load.Plan, p *stage.Problems) {
+	if plan == nil {
+		return
+	}
+	var names []string
+	for at, more := time.Duration(0), true; more && len(names) < plan.Phases(); at, more = plan.Next(at) {
+		names = append(names, plan.Position(at).Name)
+	}
+	for _, phase := range slices.Sorted(maps.Keys(c.Content.Phases)) {
+		if !slices.Contains(names, phase) {
+			p.Warn("content.phases."+phase, "has no effect: the phases of the load are %v", names)
+		}
+	}
 }
 
 func (c *Config) validateAPI(p *stage.Problems) {
