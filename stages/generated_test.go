@@ -159,8 +159,9 @@ func TestAParsedLineIsTheEventThatTheGeneratorWouldHaveMade(t *testing.T) {
 
 func checkSame(t *testing.T, format string, got, want *event.Event) {
 	t.Helper()
-	if got.Level != want.Level || got.Source != want.Source || got.Host != want.Host || got.Message != want.Message ||
-		got.CorrelationID != want.CorrelationID || got.TraceID != want.TraceID || got.SpanID != want.SpanID || got.Organisation != want.Organisation {
+	if got.Level != want.Level || got.Source != want.Source || got.Host != want.Host ||
+		got.Message != want.Message || got.CorrelationID != want.CorrelationID || got.TraceID != want.TraceID || got.SpanID != want.SpanID ||
+		got.Organisation != want.Organisation {
 		t.Fatalf("as %s:\n%+v\nas event:\n%+v", format, got, want)
 	}
 	for _, a := range want.Attributes {

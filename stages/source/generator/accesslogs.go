@@ -21,9 +21,11 @@ var accessLogs = Content{
 		accessLine(event.LevelError, "GET /search?q={query}", "{failed}", 1),
 	},
 	Fields: map[string]Field{
-		"client":  {Kind: "ip", Session: true, MessageOnly: true},
-		"user":    {Weighted: map[string]float64{"-": 80, "ann": 8, "ben": 6, "chris": 4, "dora": 2}, Session: true, MessageOnly: true},
-		"page":    {Choice: []string{"/", "/index.html", "/cart", "/account", "/products", "/static/app.js", "/static/site.css", "/favicon.ico"}, MessageOnly: true},
+		"client": {Kind: "ip", Session: true, MessageOnly: true},
+		"user":   {Weighted: map[string]float64{"-": 80, "ann": 8, "ben": 6, "chris": 4, "dora": 2}, Session: true, MessageOnly: true},
+		"page": {MessageOnly: true, Choice: []string{
+			"/", "/index.html", "/cart", "/account", "/products", "/static/app.js", "/static/site.css", "/favicon.ico",
+		}},
 		"product": {Zipf: whole(1000, 9999), MessageOnly: true},
 		"query":   {Choice: []string{"running+shoes", "usb-c+cable", "desk+lamp", "coffee+grinder", "rain+jacket"}, MessageOnly: true},
 		"attempt": {Range: whole(1, 3), MessageOnly: true},
@@ -32,16 +34,20 @@ var accessLogs = Content{
 		"refused": {Weighted: map[string]float64{"401": 3, "403": 1}, MessageOnly: true},
 		"failed":  {Weighted: map[string]float64{"500": 5, "502": 3, "503": 2}, MessageOnly: true},
 		"bytes":   {Range: whole(120, 48_000), MessageOnly: true},
-		"referer": {Weighted: map[string]float64{"-": 40, "https://shop.example/": 40, "https://shop.example/search": 15, "https://search.example/": 5}, MessageOnly: true},
+		"referer": {MessageOnly: true, Weighted: map[string]float64{
+			"-": 40, "https://shop.example/": 40, "https://shop.example/search": 15, "https://search.example/": 5,
+		}},
 		"agent": {Session: true, MessageOnly: true, Weighted: map[string]float64{
-			"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36":                         50,
-			"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Safari/605.1.15":                   20,
-			"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/17.5 Mobile/15E148 Safari/604.1": 20,
-			"Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0":                                                                  8,
+			"Mozilla/5.0 (Windows NT 10.0; Win64; x64)" + webkit + " Chrome/126.0.0.0 Safari/537.36":                       50,
+			"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7)" + webkit + " Version/17.5 Safari/605.1.15":                   20,
+			"Mozilla/5.0 (iPhone; CPU iPhone OS 17_5 like Mac OS X)" + webkit + " Version/17.5 Mobile/15E148 Safari/604.1": 20,
+			"Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0":                                       8,
 			"curl/8.7.1": 2,
 		}},
 	},
 }
+
+const webkit = " AppleWebKit/605.1.15 (KHTML, like Gecko)"
 
 // accessLine is a line about a request.
 func accessLine(level event.Level, request, status string, weight float64) Message {

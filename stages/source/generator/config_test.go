@@ -80,8 +80,8 @@ func TestProblemsNameKeyRuleAndValue(t *testing.T) {
 		{content(func(c *Content) { c.Phases = map[string]Override{"peak": {}} }), "content.phases.peak", "has no effect: the phases of the load are [constant]"},
 		{content(func(c *Content) { c.Phases = map[string]Override{"constant": {DuplicateRatio: percent(1)}} }), "content.phases.constant.duplicate_ratio", "must be between 0% and 25%, got 100%"},
 		{content(func(c *Content) {
-			c.Phases = map[string]Override{"peak": {Levels: map[string]float64{"LOUD": 1, "INFO": 1}}}
-		}), "content.phases.peak.levels.LOUD", "unknown level"},
+			c.Phases = map[string]Override{"constant": {Levels: map[string]float64{"LOUD": 1, "INFO": 1}}}
+		}), "content.phases.constant.levels.LOUD", "unknown level"},
 		{fields("f", Field{Zipf: mustRange(t, "0.5..2")}), "content.fields.f.zipf", "must be a range of whole numbers, got 0.5..2.0"},
 		{fields("f", Field{Zipf: whole(1, 9), Exponent: 11}), "content.fields.f.exponent", "must be above 0 and at most 10, got 11"},
 		{fields("f", Field{Kind: "ip", Exponent: 1}), "content.fields.f.exponent", "has no effect without zipf"},

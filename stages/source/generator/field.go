@@ -164,7 +164,9 @@ func (f *field) with(escape func(string) string) *field {
 // ways is how many ways of making a value are given.
 func (c Field) ways() int {
 	n := 0
-	for _, given := range []bool{c.Kind != "", c.Choice != nil, c.Weighted != nil, c.Range.given, c.Zipf.given, c.Hex != 0, c.Regex != "", c.Ref != ""} {
+	for _, given := range []bool{
+		c.Kind != "", c.Choice != nil, c.Weighted != nil, c.Range.given, c.Zipf.given, c.Hex != 0, c.Regex != "", c.Ref != "",
+	} {
 		if given {
 			n++
 		}

@@ -93,7 +93,8 @@ func (c *compression) of() float64 {
 		return c.ratio
 	}
 	if c.packer == nil {
-		packer, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(pieceLength))
+		packer, err := zstd.NewWriter(nil,
+			zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(zstd.SpeedFastest), zstd.WithWindowSize(pieceLength))
 		if err != nil {
 			return 0
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestDifferentOnesAreCountedWithinAFewPercent(t *testing.T) {
-	for _, n := range []uint64{0, 1, 10, 1000, 5000, 20_000, 1_000_000} {
+	for _, n := range []uint64{0, 1, 10, 1000, 5000, 20_000, 200_000} {
 		var d distinct
 		for i := range n {
 			d.add(mix(i*golden + 7))
