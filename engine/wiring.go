@@ -150,6 +150,7 @@ func (w *wiring) branch(ctx context.Context, b *config.Branch) (message.HandlerF
 // openStep opens one stage by the Open of its kind and remembers it.
 func openStep[C, I any](ctx context.Context, w *wiring, step config.Step, open func(C, context.Context, stage.Settings) (I, error)) (I, error) {
 	settings, release := w.around.settings(w.route.Name, step.Name, w.steps[step.Path])
+	settings.MaxEvent = int(w.route.Batch.MaxEvent)
 	instance, err := open(step.Config.(C), ctx, settings)
 	if err != nil {
 		release()

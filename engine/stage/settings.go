@@ -20,6 +20,10 @@ type Settings struct {
 	// Step is the stage's place in the chain, from 1, for Batch.Pending and
 	// Batch.Pass. 0 for sources and resources.
 	Step int
+	// MaxEvent is how large an event of the route may be, as Event.Size counts
+	// (batch.max_event). A larger one is a bad event; a source that can tell its
+	// client refuses it. 0 for resources.
+	MaxEvent int
 
 	Log     *slog.Logger
 	Metrics prometheus.Registerer // labels pipeline, route and stage are added; unregistered after Close

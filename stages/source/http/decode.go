@@ -77,8 +77,12 @@ func (r *request) decodeSingle(check func(*event.Event) (string, string)) *refus
 	}
 	e.Raw = r.body[:len(r.body):len(r.body)]
 	if field, reason := check(e); reason != "" {
+		status := http.StatusBadRequest
+		if r.src.tooLarge(e) {
+			status = http.StatusRequestEntityTooLarge
+		}
 		r.events = r.events[:0]
-		no := refuse(http.StatusBadRequest, "%s", reason)
+		no := refuse(status, "%s", reason)
 		no.field = field
 		return no
 	}

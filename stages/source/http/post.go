@@ -1,6 +1,7 @@
 package http
 
 import (
+	"fmt"
 	"net/http"
 	"time"
 
@@ -198,5 +199,15 @@ func (t *stamp) event(e *event.Event) (field, reason string) {
 		e.TraceID, e.SpanID = t.trace, t.span
 	}
 	e.Due = t.arrived.UnixNano()
+	if t.src.tooLarge(e) {
+		return "", fmt.Sprintf("the event has %d bytes, with its original, more than the %d that are taken (batch.max_event)",
+			e.Size(), t.src.maxEvent)
+	}
 	return "", ""
+}
+
+// tooLarge reports whether the route would not take an event. What a poison
+// queue cannot store either would hold the route up, so its client is told.
+func (s *source) tooLarge(e *event.Event) bool {
+	return s.maxEvent > 0 && len(e.Raw) > s.maxEvent/4 && e.Size() > s.maxEvent
 }

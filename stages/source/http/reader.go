@@ -27,6 +27,7 @@ type source struct {
 	proxies  proxies
 	guard    *access.Guard // nil: everybody may send
 	budget   *budget
+	maxEvent int
 	metrics  *metrics
 	listener *listener // nil: the pipeline's
 	requests sync.Pool // of *request
@@ -60,7 +61,7 @@ func newSource(c *Config, settings stage.Settings) (*source, error) {
 		cfg: c, name: settings.Pipeline + "." + settings.Route, clock: settings.Clock,
 		origin: event.Origin{Kind: "http", Name: settings.Name},
 		form:   newForm(c), setters: newSetters(c.Fields), required: c.requirements(), proxies: newProxies(c.Proxies),
-		budget: newBudget(int64(c.Buffer)), line: make(chan *request, lineLength),
+		budget: newBudget(int64(c.Buffer)), maxEvent: settings.MaxEvent, line: make(chan *request, lineLength),
 	}
 	s.metrics = newMetrics(s.budget)
 	s.requests.New = func() any { return newRequest(s) }
