@@ -21,6 +21,9 @@ type RouteReport struct {
 	Books
 	LatencyMS Latency `json:"latency_ms"`
 	Load      *Series `json:"load,omitempty"` // nil: its source keeps to no load, or nobody recorded it
+	// Source is what the route's source showed last, such as how evenly a
+	// generator's events came.
+	Source map[string]any `json:"source,omitempty"`
 }
 
 // Series is what a route was offered and what came in, in events per second,
@@ -82,7 +85,7 @@ func (e *Engine) Report() Report {
 		Routes: make(map[string]RouteReport), Resources: resourceUse(),
 	}
 	for _, s := range e.Status() {
-		r.Routes[s.Name] = RouteReport{Books: BooksOf(s.Page), LatencyMS: LatencyOf(s.Latencies)}
+		r.Routes[s.Name] = RouteReport{Books: BooksOf(s.Page), LatencyMS: LatencyOf(s.Latencies), Source: s.source()}
 	}
 	return r
 }

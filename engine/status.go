@@ -96,3 +96,13 @@ func (r *route) status() RouteStatus {
 	s.Page = r.books.Page()
 	return s
 }
+
+// source is what the route's source shows.
+func (s *RouteStatus) source() map[string]any {
+	for _, st := range s.Stages {
+		if st.Kind == stage.KindSource {
+			return st.Values
+		}
+	}
+	return nil
+}

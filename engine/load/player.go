@@ -89,7 +89,11 @@ func (p *Player) Take(now time.Duration, most int, due []time.Duration) []time.D
 			break
 		}
 		if end := l.totalAt(tick); p.next <= end {
+			first := len(due)
 			due = p.draw(l, end, most, due)
+			for i := len(due) - 1; i >= first && due[i] > tick; i-- {
+				due[i] = tick // by the last digit of a float: none is handed out before it is due
+			}
 		} else if l.until == never {
 			break
 		} else {
