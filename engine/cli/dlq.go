@@ -177,7 +177,9 @@ func printEntry(out io.Writer, e *stage.PoisonEntry) {
 	line("event", e.EventID)
 	line("reason", e.Reason)
 	line("class", e.Class)
-	line("error", e.ErrorType)
+	if !stage.PlainError(e.ErrorType) {
+		line("error", e.ErrorType)
+	}
 	line("refused by", e.Stage)
 	line("in", fmt.Sprintf("route %s of pipeline %s (%s)", e.Route, e.Pipeline, e.Instance))
 	line("attempts", fmt.Sprintf("%d, replayed %d times", e.Attempts, e.Replays))

@@ -81,6 +81,10 @@ type PoisonEntry struct {
 	// value), "event" (the event as JSON, since it was made in the pipeline).
 	Form    string `json:"form"`
 	Payload []byte `json:"payload"`
+	// Given is what the source gave the event beside Payload or in the place of
+	// what that says, as JSON; null: Payload has the field and the event has
+	// not. "": nothing, or not known.
+	Given json.RawMessage `json:"given,omitempty"`
 	// Event is the event as JSON, where a single entry was asked for and it
 	// could be read.
 	Event json.RawMessage `json:"event,omitempty"`
@@ -156,4 +160,14 @@ type PoisonAudit struct {
 	To     string       `json:"to,omitempty"`
 	Filter string       `json:"filter,omitempty"`
 	Report PoisonReport `json:"report"`
+}
+
+// PlainError reports whether a PoisonEntry's ErrorType says no more of an error
+// than that it is one: the reason is all there is to know then.
+func PlainError(goType string) bool {
+	switch goType {
+	case "", "*errors.errorString", "*errors.joinError", "*fmt.wrapError", "*fmt.wrapErrors", "*stage.classError", "*stage.RefusedError":
+		return true
+	}
+	return false
 }

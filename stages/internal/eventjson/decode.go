@@ -42,6 +42,12 @@ func Decode(data []byte, e *event.Event) error { return DecodeString(string(data
 // and nothing is copied.
 func DecodeString(text string, e *event.Event) error {
 	*e = event.Event{Attributes: e.Attributes[:0], Due: e.Due, Offset: e.Offset, Key: e.Key, Raw: e.Raw}
+	return Merge(text, e)
+}
+
+// Merge is DecodeString that leaves alone what is not in the text: only null
+// empties a field or takes an attribute out.
+func Merge(text string, e *event.Event) error {
 	s := scanner{text: text}
 	if c := s.next(); c != '{' {
 		if c == 0 {

@@ -50,6 +50,7 @@ func headers(e *Entry) []kgo.RecordHeader {
 	add("x-dlq-original-offset", strconv.FormatInt(e.Origin.Offset, 10))
 	add("x-dlq-original-timestamp", stamp(e.Origin.Time))
 	add("x-dlq-payload", e.Form)
+	add("x-dlq-given", string(e.Given))
 	add("x-dlq-schema-id", schemaID(e))
 	add("x-dlq-pipeline", e.Pipeline)
 	add("x-dlq-route", e.Route)
@@ -106,7 +107,7 @@ func parse(rec *kgo.Record) Entry {
 		ErrorType: h["x-dlq-error-type"], Attempts: count(h["x-dlq-attempts"]), Replays: count(h[ReplayHeader]),
 		First: unstamp(h["x-dlq-first-failed-at"]), Last: unstamp(h["x-dlq-failed-at"]),
 		TraceID: h["x-dlq-trace-id"], SpanID: h["x-dlq-span-id"],
-		Key: rec.Key, Payload: rec.Value, Form: form(h["x-dlq-payload"], rec.Value),
+		Key: rec.Key, Payload: rec.Value, Form: form(h["x-dlq-payload"], rec.Value), Given: given(h["x-dlq-given"]),
 	}
 	e.Origin.Kind = first("x-dlq-original-kind", "subscriber_poisoned")
 	e.Origin.Name = first("x-dlq-original-topic", "topic_poisoned", "__connect.errors.topic", "kafka_dlt-original-topic")

@@ -11,6 +11,9 @@
 //	                        (restore.go), hand them out and take out of the
 //	                        store what is settled
 //
+// Beside the bytes that were received an entry has what the source gave the
+// event (given.go), which wins over what the bytes say.
+//
 // Nothing is taken out of a store before its event is settled somewhere else:
 // a crash in between leaves it there, to be replayed again under the same id.
 // An event that fails again is stored again by whoever stores bad events on

@@ -45,6 +45,12 @@ func (r *Restorer) Restore(ctx context.Context, entry *Entry, e *event.Event) (b
 	if bad != nil {
 		*e = event.Event{}
 	}
+	if len(entry.Given) > 0 { // it wins over what the bytes say
+		if damaged := eventjson.Merge(string(entry.Given), e); damaged != nil {
+			*e = event.Event{}
+			bad = fmt.Errorf("what was stored beside the event's bytes is damaged: %w", damaged)
+		}
+	}
 	e.ID, _ = uuid.Parse(entry.EventID) // the store has checked it
 	e.Offset, e.Key = entry.Origin.Offset, string(entry.Key)
 	if !entry.Origin.Time.IsZero() {
@@ -74,11 +80,16 @@ func (r *Restorer) decode(ctx context.Context, entry *Entry, e *event.Event) (ba
 	if id, body, ok := avro.Unframe(entry.Payload); ok && entry.Origin.Kind == "kafka" {
 		return r.avro(ctx, id, body, e)
 	}
+	return r.text(entry, e), nil
+}
+
+// text reads original bytes without the registry's frame.
+func (r *Restorer) text(entry *Entry, e *event.Event) (bad error) {
 	if r.isJSON(entry) {
-		return eventjson.Decode(entry.Payload, e), nil
+		return eventjson.Decode(entry.Payload, e)
 	}
 	e.Message = strings.TrimRight(string(entry.Payload), "\r\n")
-	return nil, nil
+	return nil
 }
 
 // isJSON says how original bytes are read. Kafka and HTTP bring events as

@@ -47,11 +47,16 @@ const createTable = `CREATE TABLE IF NOT EXISTS {table} (
 	span_id          TEXT    NOT NULL,
 	replays          BIGINT  NOT NULL DEFAULT 0,
 	version          BIGINT  NOT NULL DEFAULT 0,
+	given            TEXT    NOT NULL DEFAULT '',
 	UNIQUE (pipeline, route, event_id, origin_offset)
 )`
 
 const columns = `route, event_id, origin_kind, origin_name, origin_partition, origin_offset, origin_time, record_key,
 	payload, payload_form, reason, class, error_type, stage, attempts, first_failed_at, failed_at, pipeline, instance, trace_id, span_id, replays`
+
+// addGiven is for a table that a program without that column has made. Such a
+// program can go on to use it.
+const addGiven = `ALTER TABLE {table} ADD COLUMN given TEXT NOT NULL DEFAULT ''`
 
 // migrate takes a table of format 1, which was in state directories only. It
 // is made anew: its rule of uniqueness cannot be changed.
@@ -103,8 +108,35 @@ func (t *table) prepare(ctx context.Context, peek bool) error {
 		case !there:
 			return t.exec(ctx, tx, schema)
 		}
-		return t.checkFormat(ctx, tx)
+		if err := t.checkFormat(ctx, tx); err != nil {
+			return err
+		}
+		return t.complete(ctx, tx, peek)
 	})
+}
+
+// complete adds the column that a table may lack. Who only looks reads it as
+// empty.
+func (t *table) complete(ctx context.Context, tx *sql.Tx, peek bool) error {
+	query, name := "SELECT count(*) FROM pragma_table_info(?) WHERE name = 'given'", strings.Trim(t.sql("{table}"), `"`)
+	if t.db.Postgres {
+		query, name = "SELECT count(*) FROM pg_attribute WHERE attrelid = to_regclass($1) AND attname = 'given' AND NOT attisdropped", t.sql("{table}")
+	}
+	var n int
+	if err := tx.QueryRowContext(ctx, query, name).Scan(&n); err != nil {
+		return fmt.Errorf("looking for the column given: %w", err)
+	}
+	switch {
+	case n > 0:
+		return nil
+	case peek:
+		t.given = "''"
+		return nil
+	}
+	if err := t.exec(ctx, tx, addGiven); err != nil {
+		return fmt.Errorf("adding the column given: %w", err)
+	}
+	return nil
 }
 
 // there asks whether the table is there, without an error where it is not: in

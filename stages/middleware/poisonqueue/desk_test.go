@@ -54,6 +54,7 @@ func poisoned(t *testing.T, q *queue, n int) {
 	b := batch(n)
 	for _, e := range b.Open() {
 		e.Raw = []byte(`{"message":"m","level":"ERROR"}`)
+		e.Message, e.Level = "m", event.LevelError
 	}
 	if err := run(context.Background(), q, b, refuse(stage.Bad(stageError{errors.New("no level")}), rows...)); err != nil {
 		t.Fatal(err)

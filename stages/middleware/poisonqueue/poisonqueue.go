@@ -4,10 +4,11 @@
 // It is the outermost middleware of a route. When the chain inside has had its
 // attempt, the events that were refused (by the source that could not read
 // them, a transform, a sink) are taken from the batch, stored with their
-// original bytes and with everything known about why, and settled as poisoned
-// once the store has acknowledged them. Other errors pass through untouched:
-// bad weather is nobody's fault and never poisons an event, and nothing is
-// stored when a route is told to stop.
+// original bytes, with what the source gave them beside these (given.go) and
+// with everything known about why, and settled as poisoned once the store has
+// acknowledged them. Other errors pass through untouched: bad weather is
+// nobody's fault and never poisons an event, and nothing is stored when a route
+// is told to stop.
 //
 // A store that is away or full holds the route up: the events stay refused and
 // unsettled, and their source keeps its position. There are three: a Kafka
@@ -97,7 +98,7 @@ func (c *Config) Explain() stage.Explanation {
 		again = "it is a second record with the same x-dlq-event-id, and is listed once"
 	}
 	return stage.Explanation{
-		Does: "a bad event is stored in " + where + " with its original bytes and the reason, and counts as poisoned once that is acknowledged; " +
+		Does: "a bad event is stored in " + where + " with its original bytes, what its source gave it beside them and the reason, and counts as poisoned once that is acknowledged; " +
 			"the rest of its batch goes on, and bad weather never poisons",
 		Crash: "a bad event that was stored and not yet told to its source is read and stored again; " + again,
 		Away:  "while " + where + " cannot be written or is full, bad events wait and their route waits with them; nothing is dropped",
@@ -200,11 +201,19 @@ func (q *queue) blocks(err error) {
 func (q *queue) Wrap(next message.HandlerFunc) message.HandlerFunc {
 	q.handler = func(msg *message.Message) ([]*message.Message, error) {
 		b := stage.BatchOf(msg)
+		if b.Unsettled() == 0 {
+			return nil, stage.Result(b, nil)
+		}
+		g := q.given(b)
 		var err error
 		if b.Count(event.Open) > 0 { // else: an earlier attempt left bad events only
 			_, err = next(msg)
 		}
-		return nil, q.take(msg.Context(), b, err)
+		err = q.take(msg.Context(), b, g, err)
+		if b.Unsettled() == 0 {
+			g.free()
+		}
+		return nil, err
 	}
 	q.desk.open()
 	return q.handler
@@ -212,12 +221,12 @@ func (q *queue) Wrap(next message.HandlerFunc) message.HandlerFunc {
 
 // take stores the refused events of a batch. err is what the chain inside
 // said.
-func (q *queue) take(ctx context.Context, b *event.Batch, err error) error {
+func (q *queue) take(ctx context.Context, b *event.Batch, g *given, err error) error {
 	for b.Count(event.Refused) > 0 {
 		if ctx.Err() != nil {
 			return stage.Worse(ctx.Err(), err)
 		}
-		storeErr := q.put(ctx, b)
+		storeErr := q.put(ctx, b, g)
 		q.blocks(storeErr)
 		if storeErr == nil {
 			continue
@@ -239,8 +248,8 @@ const grace = 5 * time.Second
 
 // put makes one attempt to store the refused events and settles those that are
 // stored.
-func (q *queue) put(ctx context.Context, b *event.Batch) error {
-	entries, rows := q.entries(b)
+func (q *queue) put(ctx context.Context, b *event.Batch, g *given) error {
+	entries, rows := q.entries(b, g)
 	writing, cancel := outlive(ctx, grace)
 	defer cancel()
 	var failed error

@@ -1,6 +1,7 @@
 package poisonqueue
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"strings"
@@ -8,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"millrace/engine/event"
+	"millrace/engine/stage"
 	"millrace/stages/internal/eventjson"
 	"millrace/stages/internal/poison"
 )
@@ -33,7 +35,7 @@ const classBad = "bad_event"
 const maxReason = 1 << 10
 
 // entries describes the refused events of a batch, and in which rows they are.
-func (q *queue) entries(b *event.Batch) (entries []poison.Entry, rows []int) {
+func (q *queue) entries(b *event.Batch, g *given) (entries []poison.Entry, rows []int) {
 	entries, rows = make([]poison.Entry, 0, b.Count(event.Refused)), make([]int, 0, b.Count(event.Refused))
 	now := q.settings.Clock.Now()
 	for row, e := range b.Refused() {
@@ -47,7 +49,9 @@ func (q *queue) entries(b *event.Batch) (entries []poison.Entry, rows []int) {
 			r.Origin.Time = time.Unix(0, e.Due)
 		}
 		r.Replays = poison.ReplaysOf(e)
-		r.Payload, r.Form = payload(e, from)
+		was, read := g.event(b, row)
+		r.Payload, r.Form = payload(was, from)
+		r.Given = poison.Given(&r, was, read)
 		blame(&r, b, row)
 		entries, rows = append(entries, r), append(rows, row)
 	}
@@ -75,7 +79,7 @@ func blame(r *poison.Entry, b *event.Batch, row int) {
 		err = errors.New("refused without a reason")
 	}
 	r.Attempts, r.First = b.Failures(row)
-	r.Reason, r.ErrorType = bounded(err.Error(), maxReason), fmt.Sprintf("%T", root(err))
+	r.Reason, r.ErrorType = bounded(err.Error(), maxReason), errorType(err)
 	r.Class = classBad
 	if at, ok := errors.AsType[staged](err); ok {
 		r.Stage = at.Stage()
@@ -85,15 +89,16 @@ func blame(r *poison.Entry, b *event.Batch, row int) {
 	}
 }
 
-// root is the error that all others of a chain were put around.
-func root(err error) error {
-	for {
-		inner := errors.Unwrap(err)
-		if inner == nil {
-			return err
+// errorType is the innermost Go type of a chain of errors that tells more than
+// that it is an error; where none does, the innermost of all.
+func errorType(err error) (name string) {
+	telling := ""
+	for ; err != nil; err = errors.Unwrap(err) {
+		if name = fmt.Sprintf("%T", err); !stage.PlainError(name) {
+			telling = name
 		}
-		err = inner
 	}
+	return cmp.Or(telling, name)
 }
 
 // bounded cuts text to a number of bytes, between characters.

@@ -1,0 +1,61 @@
+package poisonqueue
+
+import (
+	"sync"
+
+	"millrace/engine/event"
+)
+
+// given is how the events of a batch were when they came, by row. The chain
+// inside changes events in place, and what is replayed goes through it again:
+// it has to begin with what the source gave, not with what became of it.
+type given struct {
+	events     []event.Event
+	attributes []event.Attribute // of all of them
+}
+
+// givens are used again: a copy of each batch is made, though few are needed.
+var givens = sync.Pool{New: func() any { return new(given) }}
+
+// given is what is remembered of a batch since its first attempt.
+func (q *queue) given(b *event.Batch) *given {
+	return event.Memo(b, q, func() *given {
+		g := givens.Get().(*given)
+		g.copy(b)
+		return g
+	})
+}
+
+// copy takes the events that are open and have bytes. The chain does not see
+// those that their source could not read, and what was made here is stored as
+// it is when it is refused.
+func (g *given) copy(b *event.Batch) {
+	g.events, g.attributes = g.events[:0], g.attributes[:0]
+	for row, e := range b.All() {
+		for len(g.events) <= row {
+			g.events = append(g.events, event.Event{})
+		}
+		if b.Outcome(row) != event.Open || e.Raw == nil {
+			continue
+		}
+		first := len(g.attributes)
+		g.attributes = append(g.attributes, e.Attributes...)
+		g.events[row] = *e
+		g.events[row].Attributes = g.attributes[first:len(g.attributes):len(g.attributes)]
+	}
+}
+
+// event is how the event in a row came, and whether its source could read it.
+func (g *given) event(b *event.Batch, row int) (e *event.Event, read bool) {
+	if g.events[row].Raw != nil {
+		return &g.events[row], true
+	}
+	return b.Event(row), false
+}
+
+// free lets go of what is remembered of a batch that is settled.
+func (g *given) free() {
+	clear(g.events) // and of the memory of its source
+	clear(g.attributes)
+	givens.Put(g)
+}

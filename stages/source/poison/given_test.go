@@ -1,0 +1,59 @@
+package poison_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"strings"
+	"testing"
+
+	"millrace/engine/stage"
+)
+
+const lines = `
+pipeline: lines
+listen: %[1]s
+state: %[2]s/state
+resources: {kafka: {brokers: embedded}, database: {kind: sql, dsn: "sqlite:queue.db"}}
+routes:
+  lines:
+    source: {file: {paths: ["%[2]s/app.log"], follow: false, source: myapp}}
+    middleware: [{poison_queue: {%[3]s}}, {filter: {when: 'int(message) > 5'}}]
+    sink: {drop: {}}
+`
+
+// TestLinesOfAFileAreMendedWithTheirSourceAndPlace has lines that a rule
+// cannot be applied to, for each kind of store.
+func TestLinesOfAFileAreMendedWithTheirSourceAndPlace(t *testing.T) {
+	t.Setenv("ENGINE_ADDR", "")
+	for name, store := range stores {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, store)
+			w.write("app.log", "disk full\n7\nout of memory\n")
+			w.file = w.write("lines.yaml", fmt.Sprintf(lines, freeAddress(t), w.dir, store))
+			w.engine("run", w.file)
+			w.engine("dlq", "replay", w.file) // nothing was mended
+			var e stage.PoisonEntry
+			if err := json.Unmarshal([]byte(strings.SplitN(w.engine("dlq", "export", w.file), "\n", 2)[0]), &e); err != nil {
+				t.Fatal(err)
+			}
+			shown := w.engine("dlq", "show", e.ID, w.file)
+			for _, want := range []string{`"source":"myapp"`, `app.log"`, `"host":`, "bad_event"} {
+				if !strings.Contains(shown, want) {
+					t.Errorf("%s is not shown:\n%s", want, shown)
+				}
+			}
+			if strings.Contains(shown, "errorString") {
+				t.Errorf("a Go type that says nothing is shown:\n%s", shown)
+			}
+			rerun := w.redrive
+			if name == "state directory" { // a state directory has the bad events of its own pipeline
+				rerun = w.write("again.yaml", strings.Replace(fmt.Sprintf(redrive, freeAddress(t), w.dir, store), "pipeline: redrive", "pipeline: lines", 1))
+			}
+			w.engine("run", rerun)
+			rows := w.rows("mended")
+			if strings.Count(rows, "\tmyapp\t") != 2 || strings.Count(rows, "app.log\"") != 2 || !strings.Contains(rows, "diskfull") {
+				t.Errorf("mended:\n%s", rows)
+			}
+		})
+	}
+}
