@@ -23,8 +23,9 @@ func service(t *testing.T, variable string) string {
 	return address
 }
 
-// story is the walk of an event through a queue in a real service.
-func story(t *testing.T, resources, store string) {
+// story is the walk of an event through a queue in a real service. older makes
+// of what is stored what an older program would have stored.
+func story(t *testing.T, resources, store string, older func()) {
 	t.Setenv("ENGINE_ADDR", "")
 	w := newWorld(t, store)
 	for _, file := range []string{w.file, w.redrive} {
@@ -43,6 +44,9 @@ func story(t *testing.T, resources, store string) {
 	if all < 5 {
 		t.Fatalf("%d events stored: the story needs some", all)
 	}
+	if older != nil {
+		older()
+	}
 	w.engine("dlq", "replay", w.file)
 	if n, replays := w.stored(); n != all || replays != 1 {
 		t.Errorf("after a replay that failed: %d of %d stored, %d replays", n, all, replays)
@@ -60,13 +64,13 @@ func story(t *testing.T, resources, store string) {
 
 func TestAQueueInARealTopic(t *testing.T) {
 	topic := fmt.Sprintf("dlq-test-%d", time.Now().UnixNano())
-	story(t, fmt.Sprintf("resources: {kafka: {brokers: %q}}", service(t, "KAFKA_BROKERS")), "topic: "+topic)
+	story(t, fmt.Sprintf("resources: {kafka: {brokers: %q}}", service(t, "KAFKA_BROKERS")), "topic: "+topic, nil)
 }
 
 func TestAQueueInARealPostgresTable(t *testing.T) {
 	dsn := service(t, "DATABASE_URL")
 	table := fmt.Sprintf("dlq_test_%d", time.Now().UnixNano())
-	t.Cleanup(func() {
+	execute := func(statement string) {
 		ctx := context.Background()
 		conn, err := pgx.Connect(ctx, dsn)
 		if err != nil {
@@ -74,11 +78,16 @@ func TestAQueueInARealPostgresTable(t *testing.T) {
 			return
 		}
 		defer func() { _ = conn.Close(ctx) }()
+		if _, err := conn.Exec(ctx, statement); err != nil {
+			t.Error(err)
+		}
+	}
+	t.Cleanup(func() {
 		for _, suffix := range []string{"", "_format", "_audit"} {
-			if _, err := conn.Exec(ctx, `DROP TABLE IF EXISTS "`+table+suffix+`"`); err != nil {
-				t.Error(err)
-			}
+			execute(`DROP TABLE IF EXISTS "` + table + suffix + `"`)
 		}
 	})
-	story(t, fmt.Sprintf("resources: {database: {kind: sql, dsn: %q}}", dsn), "table: "+table)
+	story(t, fmt.Sprintf("resources: {database: {kind: sql, dsn: %q}}", dsn), "table: "+table, func() {
+		execute(`ALTER TABLE "` + table + `" DROP COLUMN given`)
+	})
 }
