@@ -86,7 +86,7 @@ func TestTheTypeOfAnErrorIsTheOneThatTellsSomething(t *testing.T) {
 		"*errors.errorString":          stage.Bad(errors.New("x")),
 		"*errors.joinError":            stage.Bad(errors.Join(errors.New("x"), &http.MaxBytesError{})), // of several none speaks for all
 		"poisonqueue.wrapping":         stage.Bad(wrapping{errors.New("x")}),
-		"*http.ProtocolError":          stage.Bad(wrapping{&http.ProtocolError{}}),
+		"*http.MaxBytesError":          stage.Bad(wrapping{&http.MaxBytesError{}}),
 		"*poisonqueue.unexpectedError": &unexpectedError{},
 	} {
 		if got := errorType(err); got != want {
