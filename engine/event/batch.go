@@ -392,3 +392,6 @@ func Memo[T any](b *Batch, key any, zero func() T) T {
 	b.memos[key] = m
 	return m
 }
+
+// Forget takes back what Memo remembers, so that its memory may be used again.
+func Forget(b *Batch, key any) { delete(b.memos, key) }

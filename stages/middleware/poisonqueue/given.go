@@ -17,25 +17,28 @@ type given struct {
 // givens are used again: a copy of each batch is made, though few are needed.
 var givens = sync.Pool{New: func() any { return new(given) }}
 
-// given is what is remembered of a batch since its first attempt.
+// given is what is remembered of a batch since its first attempt. A stage
+// outside, such as a limiter, may hand the batch on in parts: each part is
+// added when it comes.
 func (q *queue) given(b *event.Batch) *given {
-	return event.Memo(b, q, func() *given {
+	g := event.Memo(b, q, func() *given {
 		g := givens.Get().(*given)
-		g.copy(b)
+		g.events, g.attributes = g.events[:0], g.attributes[:0]
 		return g
 	})
+	g.copy(b)
+	return g
 }
 
-// copy takes the events that are open and have bytes. The chain does not see
-// those that their source could not read, and what was made here is stored as
-// it is when it is refused.
+// copy takes the events that are open, have bytes and come for the first time.
+// The chain does not see those that their source could not read, and what was
+// made here is stored as it is when it is refused.
 func (g *given) copy(b *event.Batch) {
-	g.events, g.attributes = g.events[:0], g.attributes[:0]
 	for row, e := range b.All() {
 		for len(g.events) <= row {
 			g.events = append(g.events, event.Event{})
 		}
-		if b.Outcome(row) != event.Open || e.Raw == nil {
+		if b.Outcome(row) != event.Open || e.Raw == nil || g.events[row].Raw != nil {
 			continue
 		}
 		first := len(g.attributes)
@@ -53,8 +56,14 @@ func (g *given) event(b *event.Batch, row int) (e *event.Event, read bool) {
 	return b.Event(row), false
 }
 
-// free lets go of what is remembered of a batch that is settled.
-func (g *given) free() {
+// forget lets go of what is remembered of a batch, if all of that is settled.
+func (q *queue) forget(b *event.Batch, g *given) {
+	for row := range g.events {
+		if g.events[row].Raw != nil && !b.Outcome(row).Final() {
+			return
+		}
+	}
+	event.Forget(b, q)
 	clear(g.events) // and of the memory of its source
 	clear(g.attributes)
 	givens.Put(g)

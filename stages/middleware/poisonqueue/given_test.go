@@ -81,6 +81,69 @@ func TestAReplayBeginsWithWhatTheSourceGaveNotWithWhatTheRouteMadeOfIt(t *testin
 	}
 }
 
+// A limiter outside lets a batch go on in parts, and the parts may come again.
+func TestABatchThatComesInPartsKeepsWhatTheSourceGave(t *testing.T) {
+	q, _ := openLocalQueue(t, 10)
+	events := make([]event.Event, 6)
+	for i := range events {
+		id := byte(i + 1)
+		events[i] = event.Event{ID: [16]byte{id}, Raw: []byte{'a' + id}, Message: string([]byte{'a' + id}), Organisation: string([]byte{'A' + id})}
+	}
+	b := event.NewBatch(events)
+	first, second := b.Split(2)
+	second, third := second.Split(2)
+	deliver := func(_ context.Context, b *event.Batch) error { b.SettleOpen(event.Delivered); return nil }
+	if err := run(t.Context(), q, first, deliver); err != nil {
+		t.Fatal(err)
+	}
+	other := event.NewBatch([]event.Event{{Raw: []byte("x"), Message: "x", Organisation: "another's"}})
+	if err := run(t.Context(), q, other, func(_ context.Context, o *event.Batch) error {
+		for attempt := range 2 { // the other batch is under way meanwhile
+			err := run(t.Context(), q, second, func(_ context.Context, b *event.Batch) error {
+				if attempt == 0 {
+					b.FailOpen(errors.New("away"))
+					return errors.New("away")
+				}
+				for row := range b.Open() {
+					b.Event(row).Organisation = "changed"
+					b.Refuse(row, stage.Bad(errors.New("bad")))
+				}
+				return nil
+			})
+			if (err != nil) != (attempt == 0) {
+				t.Fatal(err)
+			}
+		}
+		return deliver(t.Context(), o)
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), q, third, func(_ context.Context, b *event.Batch) error {
+		for row := range b.Open() {
+			b.Refuse(row, stage.Bad(errors.New("bad")))
+		}
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	behind(q, func(_ context.Context, b *event.Batch) error {
+		for _, e := range b.Open() {
+			got[e.Message] = e.Organisation
+		}
+		return deliver(t.Context(), b)
+	})
+	var report stage.PoisonReport
+	if status := ask(t, q.desk, "POST", "replay", stage.PoisonReplay{}, &report); status != http.StatusOK || report.Error != "" {
+		t.Fatalf("%d, %+v", status, report)
+	}
+	for i := byte(3); i <= 6; i++ {
+		if want := string([]byte{'A' + i}); got[string([]byte{'a' + i})] != want {
+			t.Errorf("event %d came back as %q, want organisation %s", i, got, want)
+		}
+	}
+}
+
 func TestTheTypeOfAnErrorIsTheOneThatTellsSomething(t *testing.T) {
 	for want, err := range map[string]error{
 		"*errors.errorString":          stage.Bad(errors.New("x")),

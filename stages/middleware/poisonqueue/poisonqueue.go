@@ -211,7 +211,7 @@ func (q *queue) Wrap(next message.HandlerFunc) message.HandlerFunc {
 		}
 		err = q.take(msg.Context(), b, g, err)
 		if b.Unsettled() == 0 {
-			g.free()
+			q.forget(b, g)
 		}
 		return nil, err
 	}
