@@ -9,6 +9,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 
@@ -27,6 +28,7 @@ type served struct {
 	url    string
 	sink   *stagetest.Sink
 	source *stagetest.Source
+	engine *engine.Engine
 }
 
 // mounting is a source that serves a path.
@@ -65,7 +67,7 @@ func serve(t *testing.T, more string) *served {
 		server.Close()
 		http.DefaultClient.CloseIdleConnections()
 	})
-	s.url = server.URL
+	s.url, s.engine = server.URL, e
 	s.source.SendEvents("a", "b")
 	if err := s.source.AwaitReceipts(t.Context(), 1); err != nil {
 		t.Fatal(err)
@@ -73,7 +75,24 @@ func serve(t *testing.T, more string) *served {
 	return s
 }
 
-// get asks for a path and returns status and body.
+// park makes the sink break for good, and returns once the route is parked and
+// its source has left. The source is told of its events before either.
+func (s *served) park() {
+	s.t.Helper()
+	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
+	s.source.SendEvents("c")
+	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+		_, state := s.engine.Absent()
+		if state == engine.Parked && s.engine.Mounts().Find("/api/v1/source/x") == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the route is %q, and does not park", state)
+		}
+	}
+}
+
+// do asks for a path and returns status and body.
 func (s *served) do(method, path string, headers ...string) (int, string, http.Header) {
 	s.t.Helper()
 	req, err := http.NewRequestWithContext(s.t.Context(), method, s.url+path, nil)
@@ -164,11 +183,7 @@ func TestAPageOfSomebodyElseCannotControlTheEngine(t *testing.T) {
 
 func TestWhyARouteIsDownIsToldWithTheTokenOnly(t *testing.T) {
 	s := serve(t, "token: s3cret")
-	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
-	s.source.SendEvents("c")
-	if err := s.source.AwaitReceipts(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
+	s.park()
 	for _, path := range []string{"/readyz", "/actuator/health"} {
 		if status, body, _ := s.do("GET", path); status != 503 || strings.Contains(body, "closed pipe") {
 			t.Errorf("%s without the token: %d %s", path, status, body)
@@ -181,11 +196,7 @@ func TestWhyARouteIsDownIsToldWithTheTokenOnly(t *testing.T) {
 
 func TestAPathWhoseSourceIsNotThereIsAskedForAgain(t *testing.T) {
 	s := serve(t, "")
-	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
-	s.source.SendEvents("c")
-	if err := s.source.AwaitReceipts(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
+	s.park()
 	status, body, h := s.do("POST", "/api/v1/source/x")
 	if status != 503 || h.Get("Retry-After") == "" || !strings.Contains(body, "route r is parked") {
 		t.Errorf("a client is told for good that there is no such path: %d %v %s", status, h, body)
@@ -194,11 +205,7 @@ func TestAPathWhoseSourceIsNotThereIsAskedForAgain(t *testing.T) {
 
 func TestAParkedRouteMakesTheEngineUnreadyAndSaysWhy(t *testing.T) {
 	s := serve(t, "")
-	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
-	s.source.SendEvents("c")
-	if err := s.source.AwaitReceipts(t.Context(), 2); err != nil {
-		t.Fatal(err)
-	}
+	s.park()
 	status, body, _ := s.do("GET", "/readyz")
 	if status != 503 || !strings.Contains(body, "closed pipe") || !strings.Contains(body, "parked") {
 		t.Errorf("%d %s", status, body)
