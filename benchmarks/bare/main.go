@@ -6,6 +6,7 @@
 //	bare encoded    produces records that were encoded before: the limit
 //	bare stages     the engine's own generator and Kafka sink without the engine
 //	bare audit      consumes, decodes, writes to Postgres
+//	bare http       takes events over HTTP, decodes, produces, answers
 //
 // It counts nothing: that is done at the topic and at the table, by others.
 package main
@@ -43,9 +44,9 @@ func run() error {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
-	jobs := map[string]func(context.Context) error{"generate": generate, "encoded": encoded, "stages": stages, "audit": audit}
+	jobs := map[string]func(context.Context) error{"generate": generate, "encoded": encoded, "stages": stages, "audit": audit, "http": serveHTTP}
 	if len(os.Args) != 2 || jobs[os.Args[1]] == nil {
-		return fmt.Errorf("usage: bare generate | encoded | stages | audit")
+		return fmt.Errorf("usage: bare generate | encoded | stages | audit | http")
 	}
 	return jobs[os.Args[1]](ctx)
 }
@@ -63,18 +64,19 @@ func number(name string, otherwise int) (int, error) {
 	return n, nil
 }
 
-// producer has the options of the kafka sink in pipelines/generate.yaml.
-func producer() (*kgo.Client, error) {
-	return kgo.NewClient(
+// producer has the options of the kafka sink in pipelines/generate.yaml, and
+// others over them.
+func producer(others ...kgo.Opt) (*kgo.Client, error) {
+	return kgo.NewClient(append([]kgo.Opt{
 		kgo.SeedBrokers(os.Getenv("KAFKA_BROKERS")),
 		kgo.DefaultProduceTopic(os.Getenv("TOPIC")),
 		kgo.DisableClientMetrics(),
 		kgo.ProducerLinger(0),
-		kgo.ProducerBatchMaxBytes(1<<20+12),
-		kgo.MaxBufferedBytes(64<<20),
-		kgo.MaxBufferedRecords(1<<30),
+		kgo.ProducerBatchMaxBytes(1<<20 + 12),
+		kgo.MaxBufferedBytes(64 << 20),
+		kgo.MaxBufferedRecords(1 << 30),
 		kgo.ProducerBatchCompression(kgo.SnappyCompression()),
 		kgo.RecordPartitioner(kgo.UniformBytesPartitioner(64<<10, false, true, nil)),
 		kgo.RequiredAcks(kgo.AllISRAcks()),
-	)
+	}, others...)...)
 }

@@ -2,7 +2,7 @@
 // of its own, in turns, its CPU time told by the operating system, its events
 // counted where they arrive, by code that is neither side's.
 //
-//	sidebyside [flags] generate | audit | latency | soak | start | offered …
+//	sidebyside [flags] generate | audit | latency | soak | start | offered | http …
 //
 // What each measures and why it is fair: benchmarks/README.md. run.sh builds
 // everything and calls it.
@@ -25,6 +25,7 @@ type bench struct {
 	ctx      context.Context
 	engine   string        // the binary
 	bare     string        // the binary
+	httpload string        // the binary
 	root     string        // of the repository
 	rounds   int           // of each side, beside one that warms up
 	events   int           // 0: each benchmark's own
@@ -37,7 +38,7 @@ type bench struct {
 
 var names = map[string]func(*bench) error{
 	"generate": (*bench).generate, "audit": (*bench).audit, "latency": (*bench).latency,
-	"soak": (*bench).soak, "start": (*bench).start, "offered": (*bench).offered,
+	"soak": (*bench).soak, "start": (*bench).start, "offered": (*bench).offered, "http": (*bench).web,
 }
 
 func main() {
@@ -51,12 +52,13 @@ func run() (err error) {
 	b := &bench{}
 	flag.StringVar(&b.engine, "engine", "bin/engine", "the engine's binary")
 	flag.StringVar(&b.bare, "bare", "bin/bare", "the bare loops' binary")
+	flag.StringVar(&b.httpload, "httpload", "bin/httpload", "the HTTP client's binary")
 	flag.StringVar(&b.root, "root", ".", "the root of the repository")
 	flag.IntVar(&b.rounds, "n", 5, "rounds of each side, after one that warms up and does not count")
 	flag.IntVar(&b.events, "events", 0, "events of a round; 0: the benchmark's own number")
 	flag.StringVar(&b.rates, "rates", "", "events/s, separated by commas, for latency and offered; empty: the benchmark's own")
 	flag.StringVar(&b.inFlight, "in-flight", "4,16", "batches in flight, separated by commas, for generate")
-	flag.DurationVar(&b.duration, "for", 0, "how long latency, soak and offered take each; 0: the benchmark's own time")
+	flag.DurationVar(&b.duration, "for", 0, "how long latency, soak and offered take each, and each turn of http; 0: the benchmark's own time")
 	quiet := flag.Bool("quiet", false, "do not print the machine")
 	file := flag.String("json", "", "append every measured run to this file, a JSON object a line")
 	flag.Parse()
@@ -81,7 +83,7 @@ func run() (err error) {
 	for _, name := range flag.Args() {
 		f := names[name]
 		if f == nil {
-			return fmt.Errorf("no benchmark %q; there are generate, audit, latency, soak, start, offered", name)
+			return fmt.Errorf("no benchmark %q; there are generate, audit, latency, soak, start, offered, http", name)
 		}
 		fmt.Printf("\n== %s, %s\n", name, time.Now().Format(time.TimeOnly))
 		if err := f(b); err != nil {
