@@ -40,10 +40,13 @@ func BenchmarkWrite(b *testing.B) {
 		c := newCall(p)
 		w.encode(&[maxModes]*call{c}, event.NewBatch(events(size)))
 		encoded := append([]kgo.Record(nil), c.records...)
+		c.attempt = b.Context()
 		b.ReportAllocs()
 		for done := 0; done < b.N; done += size {
-			copy(c.records, encoded)
-			c.produce(b.Context(), p.client.Load())
+			c.makeRoom(size)
+			c.records = append(c.records, encoded...)
+			c.produce(p.client.Load())
+			c.answer()
 			if <-c.done; c.failed > 0 {
 				b.Fatal(c.errs)
 			}

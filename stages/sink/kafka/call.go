@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,6 +18,8 @@ import (
 type call struct {
 	buf     []byte // keys, values and headers of all records
 	records []kgo.Record
+	room    []kgo.Record // the memory of records; the client's goroutines look at this one
+	given   int          // of the records to the client
 	headers []kgo.RecordHeader
 	rows    []int32 // of the records in the batch
 	hints   []int32 // for their partitions, where there is a rule
@@ -51,12 +54,21 @@ func (c *call) since(start int) []byte {
 	return c.buf[start:len(c.buf):len(c.buf)]
 }
 
-// produce gives all records to the client.
-func (c *call) produce(ctx context.Context, client *kgo.Client) {
-	c.waiting.Store(int64(len(c.records)))
-	n := len(c.records) // after the last answer a call may be somebody else's
-	for i := range n {
-		client.Produce(ctx, &c.records[i], c.promise)
+// makeRoom prepares for up to n records, which stay where they are from when
+// they are given to the client.
+func (c *call) makeRoom(n int) {
+	c.records = slices.Grow(c.records[:0], n)
+	c.room, c.given = c.records[:n], 0
+	c.waiting.Store(1) // until there are no more to come
+}
+
+// produce gives the client the records that it was not given yet.
+func (c *call) produce(client *kgo.Client) {
+	from := c.given
+	c.given = len(c.records)
+	c.waiting.Add(int64(c.given - from))
+	for i := from; i < c.given; i++ {
+		client.Produce(c.attempt, &c.records[i], c.promise)
 	}
 }
 
@@ -65,6 +77,12 @@ func (c *call) answered(r *kgo.Record, err error) {
 	if err != nil {
 		c.fail(r, err)
 	}
+	c.answer()
+}
+
+// answer notes that one thing less is waited for. After the last, the call of
+// a mode that forgets may be somebody else's.
+func (c *call) answer() {
 	if c.waiting.Add(-1) != 0 {
 		return
 	}
@@ -79,11 +97,11 @@ func (c *call) fail(r *kgo.Record, err error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if len(c.errs) == 0 {
-		c.errs = append(c.errs, make([]error, len(c.records))...)
+		c.errs = append(c.errs, make([]error, len(c.room))...)
 	}
 	c.failed++
-	for i := range c.records { // failures are rare, and an index in each record is not free
-		if r == &c.records[i] {
+	for i := range c.room { // failures are rare, and an index in each record is not free
+		if r == &c.room[i] {
 			c.errs[i] = err
 			return
 		}
@@ -116,7 +134,7 @@ func (c *call) reset() {
 	clear(c.errs)
 	c.buf, c.records, c.headers, c.rows, c.hints = c.buf[:0], c.records[:0], c.headers[:0], c.rows[:0], c.hints[:0]
 	c.errs, c.failed = c.errs[:0], 0
-	c.attempt, c.cancel, c.timer = nil, nil, nil
+	c.attempt, c.cancel, c.timer, c.room = nil, nil, nil, nil
 }
 
 // maxKept bounds what an idle call holds on to.

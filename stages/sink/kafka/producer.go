@@ -55,17 +55,32 @@ func (w *writer) newProducer(c *Config, mode Mode, share int, s stage.Settings) 
 	return p, nil
 }
 
-// start gives a call's records to the client, for finish to wait for.
-func (p *producer) start(ctx context.Context, c *call) {
-	c.began = time.Now()
-	c.attempt, c.cancel = context.WithCancel(ctx)
-	c.timer = time.AfterFunc(p.timeout, c.cancel)
-	c.produce(c.attempt, p.client.Load())
+// begin starts an attempt at up to n events. Nobody waits for those of a mode
+// that forgets: their attempt begins when there is room for them.
+func (p *producer) begin(ctx context.Context, n int) *call {
+	c := p.calls.Get().(*call)
+	c.makeRoom(n)
+	if !p.mode.forgets {
+		c.began = time.Now()
+		c.attempt, c.cancel = context.WithCancel(ctx)
+		c.timer = time.AfterFunc(p.timeout, c.cancel)
+	}
+	return c
 }
 
-// finish waits for the answers to what start gave to the client, marks what
+// drop ends an attempt that turned out to have nothing to send.
+func (p *producer) drop(c *call) {
+	if c.timer != nil {
+		c.timer.Stop()
+		c.cancel()
+	}
+	p.release(c)
+}
+
+// finish waits for the answers to what the client was given, marks what
 // failed on the batch, and lets go of the call.
 func (p *producer) finish(ctx context.Context, c *call, b *event.Batch) {
+	c.answer() // for begin
 	<-c.done
 	if c.failed > 1 && c.blamesRecords() {
 		p.oneByOne(c)
@@ -94,7 +109,8 @@ func (p *producer) hand(ctx context.Context, c *call, b *event.Batch) {
 	defer p.leave()
 	c.began = time.Now()
 	c.attempt, c.cancel = context.WithTimeout(context.WithoutCancel(ctx), p.timeout)
-	c.produce(c.attempt, p.client.Load())
+	c.produce(p.client.Load())
+	c.answer()
 }
 
 // enter waits until the buffer has room for so many bytes, and keeps others

@@ -60,19 +60,18 @@ func (w *writer) Write(ctx context.Context, b *event.Batch) error {
 	defer w.unuse()
 	var calls [maxModes]*call
 	for i, p := range w.producers {
-		calls[i] = p.calls.Get().(*call)
+		calls[i] = p.begin(ctx, b.Len())
 	}
 	w.encode(&calls, b)
+	w.handOver(&calls)
 	for i, p := range w.producers {
 		switch c := calls[i]; {
 		case len(c.records) == 0:
-			p.release(c)
+			p.drop(c)
 			calls[i] = nil
 		case p.mode.forgets:
 			p.hand(ctx, c, b)
 			calls[i] = nil
-		default:
-			p.start(ctx, c)
 		}
 	}
 	for i, p := range w.producers {
@@ -95,10 +94,28 @@ func (w *writer) unuse() {
 	}
 }
 
+// portion is how many events are encoded before the clients get their records:
+// they compress and send these while the next are encoded.
+const portion = 500
+
+// handOver gives what was encoded to the clients that Kafka answers.
+func (w *writer) handOver(calls *[maxModes]*call) {
+	for i, p := range w.producers {
+		if !p.mode.forgets {
+			calls[i].produce(p.client.Load())
+		}
+	}
+}
+
 // encode makes a record of each open event, for the producer of its level; one
 // that cannot be encoded is refused.
 func (w *writer) encode(calls *[maxModes]*call, b *event.Batch) {
+	n := 0
 	for row, e := range b.Open() {
+		if n++; n > portion {
+			w.handOver(calls)
+			n = 1
+		}
 		c := calls[w.byLevel[e.Level]]
 		first, start := len(c.buf), len(c.buf)
 		r := kgo.Record{Timestamp: timestamp(e)}

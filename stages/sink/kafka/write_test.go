@@ -125,7 +125,7 @@ func TestOnePartitionThatFailsLeavesTheOthersDelivered(t *testing.T) {
 	broker := fake(t)
 	w := openSink(t, clusterAt(t, broker.ListenAddrs()[0]))
 	refusePartition(broker, 1, kerr.TopicAuthorizationFailed.Code)
-	b := event.NewBatch(events(300))
+	b := event.NewBatch(events(2*portion + 300))
 	if err := w.Write(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
@@ -139,7 +139,7 @@ func TestOnePartitionThatFailsLeavesTheOthersDelivered(t *testing.T) {
 		}
 	}
 	in := func(p int32) int { return int(broker.PartitionInfo("log-events", p).HighWatermark) }
-	if in(1) != 0 || failed == 0 || in(0)+in(2)+failed != 300 {
+	if in(1) != 0 || failed == 0 || in(0)+in(2)+failed != b.Len() {
 		t.Errorf("%d failed, in the topic %d, %d, %d", failed, in(0), in(1), in(2))
 	}
 }
@@ -153,21 +153,23 @@ func refusePartition(broker *kfake.Cluster, partition int32, code int16) {
 func TestOnlyTheRecordThatIsTooLargeIsRefused(t *testing.T) {
 	broker := fake(t, kfake.BrokerConfigs(map[string]string{"message.max.bytes": "20000"}))
 	w := openSink(t, clusterAt(t, broker.ListenAddrs()[0]), func(c *Config) { c.Partitions, c.Compression = 1, "none" })
-	batch := events(100)
-	batch[17].Message = strings.Repeat("x", 30000)   // too large for this broker
-	batch[18].Message = strings.Repeat("x", 2000000) // too large for the client
+	batch := events(2*portion + 100)
+	batch[17].Message = strings.Repeat("x", 30000)          // too large for this broker
+	batch[18].Message = strings.Repeat("x", 2000000)        // too large for the client
+	batch[portion+17].Message = strings.Repeat("x", 30000)  // when others were handed over before
+	batch[2*portion].Message = strings.Repeat("x", 2000000) // as the first of those that are encoded last
 	b := event.NewBatch(batch)
 	if err := w.Write(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}
 	for row := range batch {
-		bad := row == 17 || row == 18
+		bad := row == 17 || row == 18 || row == portion+17 || row == 2*portion
 		if got := b.Outcome(row) == event.Refused; got != bad || !bad && b.Err(row) != nil {
 			t.Errorf("row %d: %v, %v", row, b.Outcome(row), b.Err(row))
 		}
 	}
-	if n := broker.PartitionInfo("log-events", 0).HighWatermark; n != 98 {
-		t.Errorf("%d records are in the topic, want 98", n)
+	if n := broker.PartitionInfo("log-events", 0).HighWatermark; int(n) != len(batch)-4 {
+		t.Errorf("%d records are in the topic, want %d", n, len(batch)-4)
 	}
 }
 
@@ -202,7 +204,7 @@ func TestABrokerThatNeverAnswersFailsTheEventsWithinTheDeliveryTimeout(t *testin
 			return nil, nil, true // heard, never answered
 		}
 	})
-	b := event.NewBatch(events(500))
+	b := event.NewBatch(events(portion + 500))
 	for range 2 { // the second has to connect anew, to a broker that does not even say hello
 		b.ClearErrs()
 		if err := w.Write(t.Context(), b); err != nil {
@@ -216,7 +218,7 @@ func TestABrokerThatNeverAnswersFailsTheEventsWithinTheDeliveryTimeout(t *testin
 	}
 	close(silence)
 	again(t, w, b)
-	if n := len(consume(t, broker.ListenAddrs(), "log-events", 500)); n < 500 {
+	if n := len(consume(t, broker.ListenAddrs(), "log-events", b.Len())); n < b.Len() {
 		t.Errorf("%d records after the broker came back", n)
 	}
 }
