@@ -18,16 +18,17 @@ import (
 )
 
 type loadCommand struct {
-	Ls     loadListCommand   `cmd:"" help:"List the loads of a running engine, and the profiles that come with it."`
-	Show   loadShowCommand   `cmd:"" help:"Show how a load stands."`
-	Set    loadSetCommand    `cmd:"" help:"Give a route another load profile, at once."`
-	Scale  loadScaleCommand  `cmd:"" help:"Multiply all rates of a load."`
-	Rate   loadRateCommand   `cmd:"" help:"Hold one rate, whatever the profile says."`
-	Hold   loadHoldCommand   `cmd:"" help:"Stay at the present rate."`
-	Pause  loadPauseCommand  `cmd:"" help:"Offer nothing for now."`
-	Resume loadResumeCommand `cmd:"" help:"Go on with the profile, after hold, rate or pause."`
-	Next   loadNextCommand   `cmd:"" help:"Go to the next phase of the profile."`
-	Plot   loadPlotCommand   `cmd:"" help:"Draw a load profile, or what a run made of one; no engine is needed."`
+	Ls      loadListCommand    `cmd:"" help:"List the loads of a running engine, and the profiles that come with it."`
+	Show    loadShowCommand    `cmd:"" help:"Show how a load stands."`
+	Set     loadSetCommand     `cmd:"" help:"Give a route another load profile, at once."`
+	Content loadContentCommand `cmd:"" help:"Let a route's events say something else, at once."`
+	Scale   loadScaleCommand   `cmd:"" help:"Multiply all rates of a load."`
+	Rate    loadRateCommand    `cmd:"" help:"Hold one rate, whatever the profile says."`
+	Hold    loadHoldCommand    `cmd:"" help:"Stay at the present rate."`
+	Pause   loadPauseCommand   `cmd:"" help:"Offer nothing for now."`
+	Resume  loadResumeCommand  `cmd:"" help:"Go on with the profile, after hold, rate or pause."`
+	Next    loadNextCommand    `cmd:"" help:"Go to the next phase of the profile."`
+	Plot    loadPlotCommand    `cmd:"" help:"Draw a load profile, or what a run made of one; no engine is needed."`
 }
 
 // loads asks a running engine for its loads.
@@ -154,6 +155,9 @@ func describeLoad(r *load.Report) []string {
 		phase += ", " + remote.Seconds(r.Phase.Left) + " left"
 	}
 	add("phase", "%s", phase)
+	if r.ContentHash != "" {
+		add("content", "%s", saying(r))
+	}
 	add("state", "%s", remote.State(r))
 	add("offered", "%s (scale %s)", remote.Offered(r), remote.Factor(r.Scale))
 	add("achieved", "%s in the last second, %s in the last minute", remote.PerSecond(r.Achieved), remote.PerSecond(r.Average))
@@ -165,6 +169,9 @@ func describeLoad(r *load.Report) []string {
 	add("late", "%s (%s)", late, r.Late.Policy)
 	add("changes", "%s since the start", thousands(r.Changes))
 	add("as YAML", "%s", r.Profile)
+	if r.ContentHash != "" {
+		add("", "%s", r.Content)
+	}
 	return lines
 }
 
@@ -185,9 +192,10 @@ func split(first, second string) (route, value string) {
 
 type loadSetCommand struct {
 	remoteFlags
-	First  string         `arg:"" name:"route" help:"The route; may be left out where only one has a load."`
-	Second string         `arg:"" name:"profile" optional:"" help:"A profile: a name such as flash, a rate such as 5k/s, max, a file, or YAML."`
-	TTL    stage.Duration `placeholder:"30s" help:"Go back to the load before after this time."`
+	First   string         `arg:"" name:"route" help:"The route; may be left out where only one has a load."`
+	Second  string         `arg:"" name:"profile" optional:"" help:"A profile: a name such as flash, a rate such as 5k/s, max, a file, or YAML."`
+	Content string         `placeholder:"CONTENT" help:"Let events say something else with it: a template such as access_logs, a file, or YAML."`
+	TTL     stage.Duration `placeholder:"30s" help:"Go back to the load before after this time."`
 }
 
 // Run sets another profile.
@@ -196,6 +204,11 @@ func (c *loadSetCommand) Run(p *program) error {
 	body, called, err := sendable(profile)
 	if err != nil {
 		return &codeError{ExitUsage, err}
+	}
+	if c.Content != "" {
+		if body, err = withContent(body, c.Content); err != nil {
+			return &codeError{ExitUsage, err}
+		}
 	}
 	route, err := c.route(name)
 	if err != nil {
@@ -213,6 +226,10 @@ func (c *loadSetCommand) Run(p *program) error {
 	var r load.Report
 	if err := c.client().Call(ctx, http.MethodPut, load.Path(route)+"?"+query.Encode(), body, &r); err != nil {
 		return coded(err)
+	}
+	if c.Content != "" {
+		fmt.Fprintf(p.out, "%s, content %s\n", remote.Brief(&r), saying(&r))
+		return nil
 	}
 	fmt.Fprintln(p.out, remote.Brief(&r))
 	return nil

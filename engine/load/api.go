@@ -10,10 +10,17 @@ import (
 
 // Path is where the load of a route's source is served over HTTP: GET answers
 // with a Report; PUT takes a profile (YAML, JSON, or the name of one that comes
-// with the engine; ?ttl=30s for a time, ?name= for what to call it); PATCH
-// takes a Patch. What is wrong is answered with 422 and all problems, and
-// changes nothing.
+// with the engine; ?ttl=30s for a time, ?name= for what to call it), or a map
+// with `load` and `content` or one of them, as the source has them, to change
+// what events say too; PATCH takes a Patch. What is wrong is answered with 422
+// and all problems, and changes nothing.
 func Path(route string) string { return "/api/v1/routes/" + route + "/load" }
+
+// ContentPath is where what the events of a route's source say is served: GET
+// answers with it, as JSON; PUT takes another (YAML or JSON), PATCH what to lay
+// over it, and both answer with a Report. ?ttl= is for a time, ?file= where
+// it was read from, to which the files that it names are relative.
+func ContentPath(route string) string { return Path(route) + "/content" }
 
 // Planner is the Config of a source that keeps to a load.
 type Planner interface {
@@ -29,9 +36,12 @@ type Patch struct {
 	Pause *bool           `json:"pause,omitempty"`
 	Next  bool            `json:"next,omitempty"`
 	TTL   *stage.Duration `json:"ttl,omitempty"` // such as "30s"
+	// Content is laid over what events say, in the keys of the source's content.
+	Content json.RawMessage `json:"content,omitempty"`
 }
 
-// Change is what the patch asks for.
+// Change is what the patch asks for, without its content, which the source
+// understands.
 func (p Patch) Change() Change {
 	c := Change{Scale: p.Scale, Rate: p.Rate, Hold: p.Hold, Pause: p.Pause, Next: p.Next}
 	if p.TTL != nil {
@@ -49,6 +59,10 @@ type Report struct {
 	Name    string          `json:"name"`    // of the profile; "": it has none
 	Hash    string          `json:"hash"`
 	Profile json.RawMessage `json:"profile"`
+	// Content is what events say, in the keys of the source's content, and
+	// ContentHash its name.
+	ContentHash string          `json:"content_hash,omitempty"`
+	Content     json.RawMessage `json:"content,omitempty"`
 	// Elapsed is the place in the profile, and Length how long it is; 0: endless.
 	Elapsed float64     `json:"elapsed_s"`
 	Length  float64     `json:"length_s"`
@@ -70,6 +84,11 @@ type Report struct {
 	Behind    int64    `json:"behind"`    // due and not handed out
 	Late      Lateness `json:"late"`
 	Changes   int64    `json:"changes"` // of the load since the start
+	// ChangedAt is the time from which on the last change that somebody made
+	// counts, and HandedAt when the first event after it was handed out; left
+	// out: there was none yet.
+	ChangedAt *time.Time `json:"changed_at,omitempty"`
+	HandedAt  *time.Time `json:"handed_at,omitempty"`
 }
 
 // PhaseReport is the phase that a load is in.
@@ -96,6 +115,9 @@ func (s State) Report() Report {
 		Phase: PhaseReport{Position: pos, Of: plan.Phases(), Elapsed: inSeconds(pos.Elapsed), Left: inSeconds(pos.Left)},
 		Scale: s.Scale, Held: s.Held, Paused: s.Paused, Temporary: s.Temporary, Returns: inSeconds(s.Left), Behind: s.Behind,
 		Late: Lateness{plan.late.Policy, s.Counts.Late, s.Counts.Dropped, s.Counts.Stretched.Seconds()}, Changes: s.Counts.Changes,
+	}
+	if s.Content != nil {
+		r.ContentHash, r.Content = s.Content.Hash(), s.Content.JSON()
 	}
 	if r.Max = math.IsInf(s.Rate, 1); !r.Max {
 		r.Offered = s.Rate

@@ -26,8 +26,20 @@ type Change struct {
 	Pause *bool
 	// Next goes to the next phase, and on from there.
 	Next bool
+	// Content is what events say from now on. Where it comes with a plan that
+	// ends, or is for a time, that before it comes back with the load before it.
+	Content Content
 	// TTL is how long all this is for. 0: until the next change.
 	TTL time.Duration
+}
+
+// Content is what events say: the source knows how to say it, a load only from
+// when on it counts.
+type Content interface {
+	// Hash names it: the same content has the same one.
+	Hash() string
+	// JSON is it in the keys of a file.
+	JSON() []byte
 }
 
 // ErrBusy says that too many changes wait for a route that takes no events.
@@ -66,8 +78,8 @@ func (p *Player) Check(c Change, now time.Duration, found *stage.Problems) {
 	if c.TTL < 0 {
 		found.Add("ttl", "must be above 0, got %v", c.TTL)
 	}
-	if c.Plan == nil && c.Scale == nil && c.Rate == nil && c.Hold == nil && c.Pause == nil && !c.Next {
-		found.Add("", "changes nothing: give scale, rate, hold, pause or next")
+	if c.Plan == nil && c.Scale == nil && c.Rate == nil && c.Hold == nil && c.Pause == nil && !c.Next && c.Content == nil {
+		found.Add("", "changes nothing: give scale, rate, hold, pause, next or content")
 	}
 }
 
@@ -79,6 +91,11 @@ func (p *Player) Apply(c Change, now time.Duration) error {
 	if len(p.legs) >= maxLegs {
 		return ErrBusy
 	}
+	p.apply(c, now)
+	return nil
+}
+
+func (p *Player) apply(c Change, now time.Duration) {
 	m, at := p.after(c, now)
 	before := p.current(at)
 	switch finite := c.Plan != nil && !c.Lasting && c.Plan.Length() != Endless; {
@@ -93,12 +110,14 @@ func (p *Player) Apply(c Change, now time.Duration) error {
 		p.lifted = at + c.TTL
 	default: // counts also for what was for a time
 		p.under, p.lifted = nil, never
+		if p.former != nil && c.Content != nil {
+			p.former.says = c.Content
+		}
 	}
 	if c.Plan != nil && c.TTL > 0 {
 		p.ends = at + c.TTL
 	}
 	p.begin(m, at)
-	return nil
 }
 
 // keep remembers what comes after a profile that is for a time: the last mode
@@ -126,7 +145,12 @@ func (p *Player) after(c Change, now time.Duration) (mode, time.Duration) {
 	at := max(tickOf(now), p.last().from)
 	m := p.current(at)
 	if c.Plan != nil {
+		says := m.says
 		m = newMode(c.Plan)
+		m.says = says
+	}
+	if c.Content != nil {
+		m.says = c.Content
 	}
 	if c.Next {
 		if place, ok := p.nextPhase(now); ok {
@@ -163,6 +187,8 @@ func (p *Player) nextPhase(now time.Duration) (time.Duration, bool) {
 // State is how a load stands.
 type State struct {
 	Plan      *Plan
+	Content   Content       // nil: nobody has said
+	Since     time.Duration // when the last change began to count
 	Elapsed   time.Duration // place in the plan
 	Position  Position
 	Rate      float64 // events/s that are asked for now; +Inf: max
@@ -181,7 +207,7 @@ func (p *Player) State(now time.Duration) State {
 	at := max(now, p.last().from)
 	m := p.current(at)
 	s := State{
-		Plan: m.plan, Elapsed: span(m.at), Position: m.plan.Position(span(m.at)), Rate: m.now(), Scale: m.scale,
+		Plan: m.plan, Content: m.says, Since: p.last().from, Elapsed: span(m.at), Position: m.plan.Position(span(m.at)), Rate: m.now(), Scale: m.scale,
 		Held: m.held, Paused: m.paused, Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
 	}
 	s.Temporary = p.former != nil || p.under != nil
@@ -239,6 +265,9 @@ func (c Change) String() string {
 	}
 	if c.Plan != nil {
 		add("profile %s", c.Plan.Hash())
+	}
+	if c.Content != nil {
+		add("content %s", c.Content.Hash())
 	}
 	if c.Next {
 		add("next phase")

@@ -47,7 +47,7 @@ func (p Profile) Compile(found *stage.Problems) *Plan {
 	if wrong(found) > before {
 		return nil
 	}
-	plan.hash = hashOf(p.JSON(), c.traces...)
+	plan.hash = HashOf(p.JSON(), c.traces...)
 	return plan
 }
 

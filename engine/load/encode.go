@@ -14,9 +14,16 @@ func (p Profile) JSON() []byte {
 	if p.Unlimited {
 		return []byte(`"max"`)
 	}
-	text, err := json.Marshal(plain(reflect.ValueOf(p)))
+	return Encode(p)
+}
+
+// Encode writes a part of a configuration as JSON, in the keys of a file,
+// without what is not set. The same value is always the same text. Values that
+// JSON has no word for, such as NaN, must have been refused before.
+func Encode(v any) []byte {
+	text, err := json.Marshal(plain(reflect.ValueOf(v)))
 	if err != nil {
-		panic("load: a profile that cannot be written: " + err.Error()) // only NaN could; Compile refuses it
+		panic("load: a value that cannot be written: " + err.Error())
 	}
 	return text
 }
@@ -30,12 +37,9 @@ func plain(v reflect.Value) any {
 		return nil
 	}
 	if v.Kind() == reflect.Pointer {
-		if set := plain(v.Elem()); set != nil {
-			return set
-		}
-		return zero(v.Elem())
+		return set(v.Elem())
 	}
-	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+	if m, ok := v.Interface().(encoding.TextMarshaler); ok && !keyed(v.Type()) {
 		text, err := m.MarshalText()
 		if err != nil {
 			panic("load: " + err.Error())
@@ -45,10 +49,16 @@ func plain(v reflect.Value) any {
 	switch v.Kind() {
 	case reflect.Struct:
 		return fieldsOf(v)
+	case reflect.Map:
+		entries := make(map[string]any, v.Len())
+		for each := v.MapRange(); each.Next(); {
+			entries[each.Key().String()] = set(each.Value())
+		}
+		return entries
 	case reflect.Slice:
 		items := make([]any, v.Len())
 		for i := range items {
-			items[i] = plain(v.Index(i))
+			items[i] = set(v.Index(i))
 		}
 		return items
 	default:
@@ -56,9 +66,22 @@ func plain(v reflect.Value) any {
 	}
 }
 
+// keyed says whether a type is a map in a file, whatever short form it has.
+func keyed(t reflect.Type) bool {
+	return t.Kind() == reflect.Struct && t.NumField() > 0 && t.Field(0).Tag.Get("yaml") != ""
+}
+
+// set is a value that is there, though it may be nothing.
+func set(v reflect.Value) any {
+	if p := plain(v); p != nil {
+		return p
+	}
+	return zero(v)
+}
+
 // zero is a value that somebody has set to nothing, such as `constant: 0`.
 func zero(v reflect.Value) any {
-	if m, ok := v.Interface().(encoding.TextMarshaler); ok {
+	if m, ok := v.Interface().(encoding.TextMarshaler); ok && !keyed(v.Type()) {
 		text, _ := m.MarshalText()
 		return string(text)
 	}

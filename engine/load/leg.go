@@ -11,6 +11,7 @@ const never = time.Duration(1 << 62)
 // mode is what is played and how.
 type mode struct {
 	plan   *Plan
+	says   Content // nil: nobody has said
 	gaps   *gaps
 	at     float64 // place in the plan
 	scale  float64 // multiplies the plan's rate

@@ -170,9 +170,10 @@ func (p *Plan) Phases() int { return len(p.phases) }
 // same one.
 func (p *Plan) Hash() string { return p.hash }
 
-func hashOf(profile []byte, traces ...[]byte) string {
+// HashOf names a text together with what the files hold that it names.
+func HashOf(text []byte, files ...[]byte) string {
 	h := sha256.New()
-	for _, b := range append([][]byte{profile}, traces...) {
+	for _, b := range append([][]byte{text}, files...) {
 		part := sha256.Sum256(b)
 		h.Write(part[:])
 	}

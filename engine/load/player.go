@@ -45,6 +45,10 @@ func Play(p *Plan, now time.Duration) *Player {
 	return pl
 }
 
+// Say tells what events say from the beginning on; to be called before anything
+// is taken or changed.
+func (p *Player) Say(c Content) { p.last().says = c }
+
 func tickOf(t time.Duration) time.Duration { return t.Truncate(Tick) }
 
 func (p *Player) start(m mode, now time.Duration) {
@@ -72,9 +76,21 @@ func (p *Player) Restart(now time.Duration) {
 
 func (p *Player) last() *leg { return &p.legs[len(p.legs)-1] }
 
+// Upcoming is what the event says that Take would hand out next.
+func (p *Player) Upcoming(now time.Duration) Content {
+	p.advance(now)
+	tick := tickOf(now)
+	p.forgive(tick)
+	for l := &p.legs[0]; l.until != never && p.next > l.totalAt(tick); l = &p.legs[0] {
+		p.pop()
+	}
+	return p.legs[0].says
+}
+
 // Take adds the times at which events were due, those until the last tick that
 // were not taken before, to a list, as long as it has fewer than most. Each is
-// one event to hand out now.
+// one event to hand out now. All of them say the same content: where it changes,
+// the next call brings the others.
 func (p *Player) Take(now time.Duration, most int, due []time.Duration) []time.Duration {
 	p.advance(now)
 	tick := tickOf(now)
@@ -97,7 +113,10 @@ func (p *Player) Take(now time.Duration, most int, due []time.Duration) []time.D
 		} else if l.until == never {
 			break
 		} else {
-			p.pop()
+			says := l.says
+			if p.pop(); len(due) > had && p.legs[0].says != says {
+				break
+			}
 		}
 	}
 	p.count(tick, due[had:])

@@ -57,26 +57,34 @@ func (d *decoder) take(found stage.Problems) {
 
 // profile decodes a document. What is wrong has been reported.
 func (d *decoder) profile(data []byte) (p load.Profile) {
+	if root := d.document(data, "a profile has phases: [{constant: 5k/s}]"); root != nil {
+		d.value(reflect.ValueOf(&p).Elem(), root, "", 0)
+	}
+	return p
+}
+
+// document is the root of the only document; nil: there is something wrong,
+// which has been reported. An empty one is told what would be there.
+func (d *decoder) document(data []byte, wanted string) *yaml.Node {
 	loader, err := yaml.NewLoader(bytes.NewReader(data))
 	if err != nil {
 		d.unreadable(err)
-		return p
+		return nil
 	}
 	var doc, second yaml.Node
 	switch err := loader.Load(&doc); {
 	case errors.Is(err, io.EOF) || err == nil && len(doc.Content) == 0:
-		d.fail(place{1, 1}, "", "is empty; a profile has phases: [{constant: 5k/s}]")
-		return p
+		d.fail(place{1, 1}, "", "is empty; %s", wanted)
+		return nil
 	case err != nil:
 		d.unreadable(err)
-		return p
+		return nil
 	}
 	if err := loader.Load(&second); !errors.Is(err, io.EOF) {
 		d.fail(place{1, 1}, "", "holds more than one YAML document")
-		return p
+		return nil
 	}
-	d.value(reflect.ValueOf(&p).Elem(), doc.Content[0], "", 0)
-	return p
+	return doc.Content[0]
 }
 
 func (d *decoder) unreadable(err error) {
@@ -118,6 +126,8 @@ func (d *decoder) value(v reflect.Value, n *yaml.Node, key string, depth int) {
 			d.value(items.Index(i), item, join(key, strconv.Itoa(i)), depth+1)
 		}
 		v.Set(items)
+	case v.Kind() == reflect.Map && n.Kind == yaml.MappingNode:
+		d.table(v, n, key, depth)
 	default:
 		d.fail(at, key, "must be %s, got %s", wanted(v), kind(n))
 	}
@@ -141,6 +151,30 @@ func (d *decoder) structure(v reflect.Value, n *yaml.Node, key string, depth int
 			d.value(field, n.Content[i+1], below, depth+1)
 		}
 	}
+}
+
+// table lays the entries of a map with any keys over those that are there.
+func (d *decoder) table(v reflect.Value, n *yaml.Node, key string, depth int) {
+	all := reflect.MakeMapWithSize(v.Type(), v.Len()+len(n.Content)/2)
+	for each := v.MapRange(); each.Next(); {
+		all.SetMapIndex(each.Key(), each.Value())
+	}
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, at := n.Content[i].Value, place{n.Content[i].Line, n.Content[i].Column}
+		if seen[name] {
+			d.fail(at, join(key, name), "duplicate key")
+			continue
+		}
+		seen[name] = true
+		item := reflect.New(v.Type().Elem()).Elem()
+		if old := all.MapIndex(reflect.ValueOf(name)); old.IsValid() {
+			item.Set(old)
+		}
+		d.value(item, n.Content[i+1], join(key, name), depth+1)
+		all.SetMapIndex(reflect.ValueOf(name), item)
+	}
+	v.Set(all)
 }
 
 // fieldsOf finds the keys of a struct, those of inline ones too.
@@ -216,6 +250,8 @@ func wanted(v reflect.Value) string {
 		return "a map with the keys " + strings.Join(sorted(fields), ", ")
 	case reflect.Slice:
 		return "a list"
+	case reflect.Map:
+		return "a map"
 	case reflect.Bool:
 		return "true or false"
 	case reflect.Int, reflect.Int64:

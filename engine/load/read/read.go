@@ -249,9 +249,10 @@ func cause(err error) error {
 // file: who sends it has it. The error is a Problems.
 func Sent(data []byte) (*load.Plan, error) {
 	d := &decoder{places: map[string]place{}}
-	if p := d.profile(data); len(d.found) == 0 && p.File != "" {
-		d.fail(d.places["file"], "file", "has no place in a profile that is sent; send what the file holds")
-		return nil, d.found
+	if root := d.document(data, "a profile has phases: [{constant: 5k/s}]"); root != nil {
+		if plan := d.sent(root, ""); plan != nil {
+			return plan, nil
+		}
 	}
-	return Text("", data)
+	return nil, d.found
 }

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"millrace/engine/load"
@@ -27,6 +28,9 @@ type desk struct {
 	log     *slog.Logger
 	journal journal
 	watch   *watch
+	seed    int64
+	running string     // instance
+	editing sync.Mutex // one change of the content at a time: each is laid over the one before
 }
 
 func newDesk(r *reader, s stage.Settings) *desk {
@@ -64,12 +68,16 @@ const maxName = 100
 
 // ServeHTTP answers what load.Path promises.
 func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	switch r.Method {
-	case http.MethodGet, http.MethodHead:
+	switch {
+	case r.URL.Path == load.ContentPath(d.route):
+		d.serveContent(w, r)
+	case r.URL.Path != load.Path(d.route):
+		answer(w, http.StatusNotFound, refusal{Error: "there is no " + r.URL.Path + "; below " + load.Path(d.route) + " there is content"})
+	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		answer(w, http.StatusOK, d.report())
-	case http.MethodPut:
+	case r.Method == http.MethodPut:
 		d.exchange(w, r)
-	case http.MethodPatch:
+	case r.Method == http.MethodPatch:
 		d.patch(w, r)
 	default:
 		const allow = "GET, HEAD, PUT, PATCH"
@@ -90,6 +98,12 @@ func (d *desk) report() load.Report {
 	report.Route, report.Stage, report.Running = d.route, d.stage, v.running
 	report.Offered, report.Achieved, report.Average = v.offered, float64(v.second), v.average
 	report.Generated, report.Behind = v.total, v.behind
+	if !v.changed.IsZero() {
+		report.ChangedAt = &v.changed
+	}
+	if !v.handed.IsZero() {
+		report.HandedAt = &v.handed
+	}
 	return report
 }
 
@@ -99,26 +113,53 @@ func (d *desk) exchange(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	c := load.Change{}
-	if text := r.URL.Query().Get("ttl"); text != "" {
-		var ttl stage.Duration
-		if err := ttl.UnmarshalText([]byte(text)); err != nil || ttl <= 0 {
-			wrong(w, read.Problem{Key: "ttl", Text: "must be a duration above 0 such as 30s, got " + text})
-			return
-		}
-		c.TTL = ttl.Std()
-	}
-	plan, err := read.Sent(body)
-	var problems read.Problems
-	if errors.As(err, &problems) {
-		wrong(w, problems...)
+	ttl, ok := ttlOf(w, r)
+	if !ok {
 		return
 	}
-	if name := r.URL.Query().Get("name"); plan.Name == "" && len(name) <= maxName {
-		plan.Name = name // of the file it was read from
+	content := usualContent()
+	sheet, err := read.SentSheet(body, &content)
+	if err != nil {
+		refuse(w, err)
+		return
 	}
-	c.Plan = plan
+	c := load.Change{Plan: sheet.Plan, TTL: ttl}
+	if name := r.URL.Query().Get("name"); c.Plan != nil && c.Plan.Name == "" && len(name) <= maxName {
+		c.Plan.Name = name // of the file it was read from
+	}
+	if sheet.Content {
+		d.editing.Lock()
+		defer d.editing.Unlock()
+		if c.Content, err = d.compile(content, sheet); err != nil {
+			refuse(w, err)
+			return
+		}
+	}
 	d.do(w, r, c)
+}
+
+// ttlOf is how long what a request asks for is to last; 0: until the next
+// change.
+func ttlOf(w http.ResponseWriter, r *http.Request) (time.Duration, bool) {
+	text := r.URL.Query().Get("ttl")
+	if text == "" {
+		return 0, true
+	}
+	var ttl stage.Duration
+	if err := ttl.UnmarshalText([]byte(text)); err != nil || ttl <= 0 {
+		wrong(w, read.Problem{Key: "ttl", Text: "must be a duration above 0 such as 30s, got " + text})
+		return 0, false
+	}
+	return ttl.Std(), true
+}
+
+// refuse answers with all that is wrong.
+func refuse(w http.ResponseWriter, err error) {
+	var problems read.Problems
+	if !errors.As(err, &problems) {
+		problems = read.Problems{{Text: err.Error()}}
+	}
+	wrong(w, problems...)
 }
 
 // patch takes a change of the load that runs.
@@ -131,7 +172,7 @@ func (d *desk) patch(w http.ResponseWriter, r *http.Request) {
 	dec := json.NewDecoder(bytes.NewReader(body))
 	dec.DisallowUnknownFields()
 	if err := dec.Decode(&p); err != nil {
-		const example = `{"scale": 2, "rate": "5k/s", "hold": true, "pause": false, "next": true, "ttl": "30s"}`
+		const example = `{"scale": 2, "rate": "5k/s", "hold": true, "pause": false, "next": true, "content": {}, "ttl": "30s"}`
 		wrong(w, read.Problem{Text: "must be JSON such as " + example + ": " + err.Error()})
 		return
 	}
@@ -139,7 +180,21 @@ func (d *desk) patch(w http.ResponseWriter, r *http.Request) {
 		wrong(w, read.Problem{Key: "ttl", Text: "must be above 0, got " + p.TTL.String()})
 		return
 	}
-	d.do(w, r, p.Change())
+	c := p.Change()
+	if len(p.Content) > 0 {
+		d.editing.Lock()
+		defer d.editing.Unlock()
+		content := d.saying()
+		sheet, err := read.Content("", p.Content, &content)
+		if err == nil {
+			c.Content, err = d.compile(content, sheet)
+		}
+		if err != nil {
+			refuse(w, err)
+			return
+		}
+	}
+	d.do(w, r, c)
 }
 
 func (d *desk) body(w http.ResponseWriter, r *http.Request) ([]byte, bool) {

@@ -46,7 +46,7 @@ var files embed.FS
 var Stage = stage.Stage{Name: "generator", Kind: stage.KindSource, Files: files, New: func() any {
 	return &Config{
 		Threads: 1, Seed: 1, Start: true,
-		Content: Content{Template: "service_logs"},
+		Content: usualContent(),
 	}
 }}
 
@@ -159,8 +159,10 @@ func (r *reader) serve(ctx context.Context, c *Config, s stage.Settings) error {
 		}
 	}
 	if s.Mount != nil {
-		if err := s.Mount(load.Path(s.Route), r.desk); err != nil {
-			return stage.Fatal(fmt.Errorf("serving the load at %s: %w", load.Path(s.Route), err))
+		for _, path := range []string{load.Path(s.Route), load.Path(s.Route) + "/"} {
+			if err := s.Mount(path, r.desk); err != nil {
+				return stage.Fatal(fmt.Errorf("serving the load at %s: %w", path, err))
+			}
 		}
 	}
 	return r.desk.open(ctx, c.Load)

@@ -161,7 +161,7 @@ func TestWhatIsSentWrongChangesNothing(t *testing.T) {
 			{"PUT", "?ttl=soon", "flash", "ttl: must be a duration above 0 such as 30s, got soon"},
 			{"PUT", "?ttl=-5s", "flash", "got -5s"},
 			{"PATCH", "", "{", "must be JSON such as"},
-			{"PATCH", "", "{}", "changes nothing: give scale, rate, hold, pause or next"},
+			{"PATCH", "", "{}", "changes nothing: give scale, rate, hold, pause, next or content"},
 			{"PATCH", "", `{"speed": 1}`, `unknown field "speed"`},
 			{"PATCH", "", `{"rate": "fast"}`, `want a rate such as`},
 			{"PATCH", "", `{"rate": "-5/s"}`, "rate: must be from 0 to 1G/s, got -5/s"},

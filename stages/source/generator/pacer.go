@@ -18,7 +18,6 @@ const tick = load.Tick
 // everybody looks.
 type pacer struct {
 	count  int64 // events in all; 0: endless
-	most   int64 // events in one turn
 	opened time.Time
 	bell   bell
 
@@ -29,17 +28,24 @@ type pacer struct {
 	total   int64         // events handed out ever; the number of the next one
 	meter   meter         // of what was handed out
 	before  time.Duration // when the last event handed out was due
-	phased  bool          // the content depends on the phase
+	says    *program      // of the turn before the next; nil: there was none since the start
+	spoke   sessions      // of the last content
+	stretch stretch       // that it belongs to
 	phases  []string      // that the events of the turn before the next are due in
 	crew    crew
 	changes int64
+	news    bool          // nothing was handed out since the last change
+	changed time.Duration // when that began to count
+	handed  time.Time     // when its first event was handed out; zero: it was not yet
 }
 
-func newPacer(plan *load.Plan, count, most int64, now time.Time) *pacer {
-	return &pacer{
-		player: load.Play(plan, 0), count: count, most: most, opened: now, origin: now.UnixNano(),
+func newPacer(plan *load.Plan, says *program, count int64, now time.Time) *pacer {
+	p := &pacer{
+		player: load.Play(plan, 0), count: count, opened: now, origin: now.UnixNano(),
 		bell: newBell(), crew: newCrew(plan),
 	}
+	p.player.Say(says)
+	return p
 }
 
 // turn is a run of events to hand out now.
@@ -49,7 +55,10 @@ type turn struct {
 	origin int64           // when it was opened, in Unix nanoseconds
 	before time.Duration   // when the event before the first one was due
 	phases []string        // of the event before, and of each event, where the content depends on it; valid until the next turn
-	crew   int64           // the workers that send them; 0: nobody waits for them
+	says   *program
+	of     stretch
+	news   bool  // it has the first event after a change
+	crew   int64 // the workers that send them; 0: nobody waits for them
 }
 
 func (p *pacer) since(now time.Time) time.Duration { return now.Sub(p.opened) }
@@ -62,7 +71,7 @@ func (p *pacer) start(now time.Time) bool {
 	if p.running {
 		return false
 	}
-	p.running = true
+	p.running, p.says = true, nil
 	p.player.Restart(p.since(now))
 	p.bell.ring()
 	return true
@@ -102,20 +111,46 @@ func (p *pacer) take(now time.Time, room []time.Duration) (do verdict, t turn, w
 	}
 	p.follow(now, since)
 	p.crew.follow(p.player.Plan())
-	due := p.player.Take(since, p.room(since), room[:0])
+	says := p.player.Upcoming(since).(*program)
+	due := p.player.Take(since, p.room(since, says.most()), room[:0])
 	if len(due) == 0 {
 		do, wait = p.idle(since)
 		return do, turn{}, wait
 	}
 	n := int64(len(due))
-	t = turn{first: p.total, due: due, origin: p.origin, before: p.before, crew: p.crew.send(n)}
+	t = turn{first: p.total, due: due, origin: p.origin, before: p.before, says: says, of: p.speak(says), crew: p.crew.send(n)}
 	p.before = due[n-1]
-	if p.phased {
+	if says.moods != nil {
 		t.phases = p.follows(due)
+	}
+	if p.news && p.before > p.changed {
+		p.news, t.news = false, true
 	}
 	p.total += n
 	p.meter.add(p.second(now), n)
 	return handOut, t, 0
+}
+
+// speak is the stretch of the next events, which begins with them where they
+// say something else than the ones before.
+func (p *pacer) speak(says *program) stretch {
+	if p.says == says {
+		return p.stretch
+	}
+	if before := p.stretch; p.total > before.from {
+		p.stretch = stretch{p.total, before.sessions + p.spoke.among(p.total-before.from)}
+	}
+	p.says, p.spoke, p.phases = says, says.sessions, p.phases[:0]
+	return p.stretch
+}
+
+// show remembers when the first event after a change was handed out.
+func (p *pacer) show(now time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.news { // by a change since
+		p.handed = now
+	}
 }
 
 // follows finds the phases of a turn, behind that of the event before it.
@@ -136,8 +171,8 @@ func (p *pacer) follows(due []time.Duration) []string {
 }
 
 // room is how many events can be handed out at once now.
-func (p *pacer) room(since time.Duration) int {
-	n := p.most
+func (p *pacer) room(since time.Duration, most int64) int {
+	n := most
 	if p.count > 0 {
 		n = min(n, p.count-p.total)
 	}
@@ -202,8 +237,14 @@ func (p *pacer) change(c load.Change, now time.Time, found *stage.Problems) (at 
 		return at, 0, err
 	}
 	p.changes++
+	p.news, p.changed, p.handed = true, p.player.State(since).Since, time.Time{}
 	p.bell.ring()
-	return time.Unix(0, p.origin+int64(since.Truncate(tick))).UTC(), p.changes, nil
+	return p.clock(p.changed), p.changes, nil
+}
+
+// clock is a time since the opening as the wall clock had it.
+func (p *pacer) clock(since time.Duration) time.Time {
+	return time.Unix(0, p.origin+int64(since)).UTC()
 }
 
 func (p *pacer) second(now time.Time) int64 { return int64(now.Sub(p.opened) / time.Second) }
@@ -219,6 +260,8 @@ type view struct {
 	offered    float64 // events/s that the load asks for now
 	behind     int64   // events that are due and not handed out
 	state      load.State
+	changed    time.Time // when the last change of the load began to count; zero: there was none
+	handed     time.Time // when its first event was handed out; zero: it was not yet
 }
 
 func (p *pacer) view(now time.Time) view {
@@ -231,6 +274,10 @@ func (p *pacer) view(now time.Time) view {
 		second:  p.meter.last(second),
 		average: p.meter.average(second),
 		state:   p.player.State(since),
+		handed:  p.handed,
+	}
+	if p.changes > 0 {
+		v.changed = p.clock(p.changed)
 	}
 	v.dispersion = -1
 	if d, known := p.meter.dispersion(second); known {

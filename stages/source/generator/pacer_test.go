@@ -21,8 +21,11 @@ func planOf(t interface{ Fatalf(string, ...any) }, p load.Profile) *load.Plan {
 	return plan
 }
 
+// plain is what events say by default.
+var plain = compile(config().Content, 1, "host-1", &stage.Problems{})
+
 func pacerOf(t interface{ Fatalf(string, ...any) }, rate load.Rate) *pacer {
-	return newPacer(planOf(t, load.Constant(rate)), 0, 1000, epoch)
+	return newPacer(planOf(t, load.Constant(rate)), plain, 0, epoch)
 }
 
 func anyRate(t *rapid.T) load.Rate {
@@ -36,7 +39,7 @@ func TestNoEventIsLostOrDoubledOverStopsStartsAndChanges(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		count := rapid.SampledFrom([]int64{0, 1, 100, 5000}).Draw(t, "count")
 		now := epoch
-		p := newPacer(planOf(t, load.Constant(anyRate(t))), count, 1000, now)
+		p := newPacer(planOf(t, load.Constant(anyRate(t))), plain, count, now)
 		var running bool
 		var began, last time.Time
 		var next int64
@@ -150,7 +153,7 @@ func TestAWallClockThatIsSetMovesTheIntendedTimes(t *testing.T) {
 	// Only the system's clock has a monotonic part, so a jump of the wall clock
 	// is made by claiming that the generator was opened at another wall time.
 	now := time.Now()
-	p := newPacer(planOf(t, load.Constant(1000)), 0, 1000, now)
+	p := newPacer(planOf(t, load.Constant(1000)), plain, 0, now)
 	p.start(now)
 	p.origin -= int64(time.Hour)
 	_, turn, _ := p.take(now.Add(time.Second), nil)

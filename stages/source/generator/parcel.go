@@ -28,7 +28,9 @@ func (p *parcel) size() int {
 func (p *parcel) reset(n, width int) {
 	if cap(p.events) < n {
 		p.events = make([]event.Event, n)
-		p.attributes = make([]event.Attribute, n*width)
+	}
+	if need := cap(p.events) * width; len(p.attributes) < need {
+		p.attributes = make([]event.Attribute, need)
 	}
 	p.events = p.events[:n]
 }

@@ -4,12 +4,14 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"time"
 
 	"millrace/engine/event"
+	"millrace/engine/load"
 	"millrace/engine/stage"
 )
 
@@ -17,6 +19,9 @@ import (
 // their placeholders, weights in tables. Nothing of it changes afterwards, so
 // that many goroutines may make events with it.
 type program struct {
+	content       Content // as it was written
+	hash          string
+	text          []byte // of the content, as JSON
 	base          uint64 // the seed, mixed
 	format        string
 	sessions      sessions
@@ -84,7 +89,7 @@ func compile(c Content, seed int64, instance string, p *stage.Problems) *program
 	c = c.onTemplate(p)
 	c = c.onSchema(p)
 	prog := &program{
-		base: baseOf(seed), format: c.Format, sessions: newSessions(c.Sessions, seed), payload: newPayload(c.Payload, p),
+		content: own, base: baseOf(seed), format: c.Format, sessions: newSessions(c.Sessions, seed), payload: newPayload(c.Payload, p),
 		lateBy: uint64(cmp.Or(c.LateBy.Std(), time.Hour)),
 	}
 	c.Sessions.check(p)
@@ -96,9 +101,33 @@ func compile(c Content, seed int64, instance string, p *stage.Problems) *program
 	if firstError(p) == nil {
 		prog.wrap()
 		prog.measure()
+		prog.name(p)
 	}
 	return prog
 }
+
+// name says which content it is. The same schema file may hold another schema
+// some day.
+func (prog *program) name(p *stage.Problems) {
+	var schema []byte
+	if file := string(prog.content.Avro); file != "" {
+		var err error
+		if schema, err = os.ReadFile(file); err != nil {
+			p.Add("content.avro", "cannot be read: %v", err)
+		}
+	}
+	prog.text = load.Encode(prog.content)
+	prog.hash = load.HashOf(prog.text, schema)
+}
+
+// Hash names the content.
+func (prog *program) Hash() string { return prog.hash }
+
+// JSON is the content in the keys of a file.
+func (prog *program) JSON() []byte { return prog.text }
+
+// MarshalJSON writes the content as JSON does.
+func (prog *program) MarshalJSON() ([]byte, error) { return prog.text, nil }
 
 // addFields makes the fields; those that are metadata in the order of their
 // names.

@@ -18,7 +18,6 @@ import (
 // reader is an open generator.
 type reader struct {
 	pacer    *pacer
-	program  *program
 	ids      ids
 	threads  int
 	origin   event.Origin
@@ -38,16 +37,15 @@ type reader struct {
 
 func newReader(c *Config, s stage.Settings, plan *load.Plan, prog *program, random ids) *reader {
 	r := &reader{
-		pacer:    newPacer(plan, c.Count, prog.most(), s.Clock.Now()),
-		program:  prog,
+		pacer:    newPacer(plan, prog, c.Count, s.Clock.Now()),
 		ids:      random,
 		threads:  c.Threads,
 		origin:   event.Origin{Kind: "generator", Name: s.Name},
 		instance: s.Instance,
 		clock:    s.Clock,
 	}
-	r.pacer.phased = prog.moods != nil
 	r.desk = newDesk(r, s)
+	r.desk.seed, r.desk.running = c.Seed, s.Instance
 	r.parcels.New = func() any {
 		p := &parcel{scribes: make([]scribe, r.threads)}
 		for i := range p.scribes {
@@ -70,7 +68,11 @@ func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 		switch do {
 		case handOut:
 			r.due = t.due
-			return r.make(t, now), nil
+			made := r.make(t, now)
+			if t.news {
+				r.pacer.show(r.clock.Now())
+			}
+			return made, nil
 		case finish:
 			return event.Parcel{}, io.EOF
 		case halt:
@@ -87,7 +89,7 @@ const spreadFrom = 128
 // make makes the events of a turn.
 func (r *reader) make(t turn, now time.Time) event.Parcel {
 	p, n := r.parcels.Get().(*parcel), len(t.due)
-	p.reset(n, r.program.width())
+	p.reset(n, t.says.width())
 	p.turn = turn{first: t.first, crew: t.crew}
 	threads := min(r.threads, n/spreadFrom)
 	if threads <= 1 {
@@ -107,17 +109,18 @@ func (r *reader) make(t turn, now time.Time) event.Parcel {
 // fill makes the events of some rows, as one of the threads.
 func (r *reader) fill(p *parcel, thread int, t turn, from, to int) {
 	began := time.Unix(0, t.origin).UTC()
-	width, s, m := r.program.width(), &p.scribes[thread], &r.program.usual
-	s.begin(r.program)
+	prog := t.says
+	width, s, m := prog.width(), &p.scribes[thread], &prog.usual
+	s.begin(prog, t.of)
 	for row := from; row < to; row++ {
 		e, number, due := &p.events[row], t.first+int64(row), t.due[row]
 		i, since := number, due
 		if t.phases != nil {
-			m = r.program.mood(t.phases[row+1])
+			m = prog.mood(t.phases[row+1])
 		}
-		if r.program.repeats(m, number) {
+		if number > t.of.from && prog.repeats(m, number) {
 			if t.phases != nil {
-				m = r.program.mood(t.phases[row])
+				m = prog.mood(t.phases[row])
 			}
 			if i--; row > 0 {
 				since = t.due[row-1]
@@ -127,11 +130,11 @@ func (r *reader) fill(p *parcel, thread int, t turn, from, to int) {
 			s.counts.duplicates++
 		}
 		at := since
-		if by := r.program.lateness(m, i); by > 0 {
+		if by := prog.lateness(m, i); by > 0 {
 			at -= time.Duration(by)
 			s.counts.late++
 		}
-		r.program.fill(e, i, t.origin+int64(at), m, s, p.attributesOf(row, width))
+		prog.fill(e, i, t.origin+int64(at), m, s, p.attributesOf(row, width))
 		e.Offset = number
 		e.Due = t.origin + int64(due)
 		e.Time = began.Add(at)

@@ -34,6 +34,20 @@ func (s sessions) of(i int64, k key) (number, place uint64) {
 	return uint64(i)/s.window*s.atOnce + place, place
 }
 
+// among is how many sessions the first n events fall into, or somewhat more.
+func (s sessions) among(n int64) uint64 {
+	return (uint64(n) + s.window - 1) / s.window * s.atOnce
+}
+
+// stretch is a run of events with the same content: its first event, and how
+// many sessions there were before it. Another content begins sessions of its
+// own, and their numbers go on from there: no session comes again, however many
+// events one has.
+type stretch struct {
+	from     int64
+	sessions uint64
+}
+
 // key is what everything that a session shares is made from.
 func (s sessions) key(number uint64) key { return key(mix(s.base + number*golden)) }
 
@@ -75,6 +89,8 @@ type scribe struct {
 	buf   []byte
 	round uint64
 	met   []session // by place
+	prog  *program
+	of    stretch
 
 	stamps stamps
 	counts flaws // of this parcel
@@ -83,11 +99,12 @@ type scribe struct {
 }
 
 // begin forgets the texts of the parcel before.
-func (s *scribe) begin(prog *program) {
+func (s *scribe) begin(prog *program, of stretch) {
 	s.round++
-	s.buf = s.buf[:0]
+	s.buf, s.of = s.buf[:0], of
 	s.counts = flaws{}
-	if s.met == nil {
+	if s.prog != prog {
+		s.prog = prog
 		s.met = make([]session, prog.sessions.atOnce)
 		width := len(prog.shared)
 		values, texts := make([]event.Value, len(s.met)*width), make([]string, len(s.met)*width)
@@ -99,7 +116,8 @@ func (s *scribe) begin(prog *program) {
 
 // session is that of an event.
 func (s *scribe) session(prog *program, i int64, k key) *session {
-	number, place := prog.sessions.of(i, k)
+	number, place := prog.sessions.of(i-s.of.from, k)
+	number += s.of.sessions
 	m := &s.met[place]
 	if m.number != number || m.round != s.round {
 		s.meet(prog, m, number)

@@ -109,11 +109,11 @@ func TestAnEventsContentDoesNotDependOnWhatWasWrittenBeforeIt(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		numbers := rapid.SliceOfN(rapid.Int64Range(0, 200), 1, 50).Draw(t, "events")
 		before, alone := scribe{distinct: &distinct{}}, scribe{distinct: &distinct{}}
-		before.begin(prog)
+		before.begin(prog, stretch{})
 		for _, i := range numbers {
 			var got, want event.Event
 			prog.fill(&got, i, 0, &prog.usual, &before, make([]event.Attribute, prog.width()))
-			alone.begin(prog)
+			alone.begin(prog, stretch{})
 			prog.fill(&want, i, 0, &prog.usual, &alone, make([]event.Attribute, prog.width()))
 			if got.Message != want.Message || got.CorrelationID != want.CorrelationID || got.TraceID != want.TraceID ||
 				got.SpanID != want.SpanID || !slices.Equal(got.Attributes, want.Attributes) {
