@@ -33,12 +33,15 @@ type Engine struct {
 
 	mu        sync.Mutex
 	resources []opened
+
+	steering sync.Mutex
+	stopping bool // nothing is paused or resumed any more
 }
 
 // New takes the pipeline's state directory and opens its resources. Nothing is
 // read or written before Run. Close an Engine that is not run.
 func New(ctx context.Context, p *config.Pipeline, log *slog.Logger) (*Engine, error) {
-	dir, err := state.Open(ctx, p.State)
+	dir, err := takeState(ctx, p, log)
 	if err != nil {
 		return nil, err
 	}
@@ -150,10 +153,18 @@ func (e *Engine) stuck() error {
 }
 
 // stop stops the routes that nothing feeds; the others follow by themselves.
+// A pause holds: a paused route does not read up to the end of what it follows.
 // Those that have not ended in time are cut off.
 func (e *Engine) stop(ended <-chan struct{}) {
+	e.steering.Lock()
+	e.stopping = true
+	e.steering.Unlock()
 	for _, r := range e.routes {
-		if len(r.upstream) == 0 {
+		paused := !r.valve.since().IsZero()
+		if paused && len(r.upstream) > 0 {
+			r.log.Info("the route is paused: what waits for it stays where it comes from, for the next start")
+		}
+		if paused || len(r.upstream) == 0 {
 			r.stop()
 		}
 	}

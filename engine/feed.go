@@ -41,8 +41,7 @@ func (f *feed) Read(ctx context.Context) (event.Parcel, error) {
 		return p, nil
 	case <-f.ended:
 		return event.Parcel{}, io.EOF
-	case <-ctx.Done():
-		f.end(chain.ErrReturned) // nobody reads any more: who wants to put in must not wait
+	case <-ctx.Done(): // perhaps for a while only; the route ends the feed when it ends
 		return event.Parcel{}, ctx.Err()
 	}
 }
@@ -57,12 +56,12 @@ func (f *feed) end(why error) {
 
 // Finish ends the feed: all that write to it have stopped.
 func (f *feed) Finish(context.Context) error {
-	f.end(chain.ErrReturned)
+	f.end(chain.ErrEnded)
 	return nil
 }
 
 // Close ends the feed.
 func (f *feed) Close(context.Context) error {
-	f.end(chain.ErrReturned)
+	f.end(chain.ErrEnded)
 	return nil
 }

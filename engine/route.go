@@ -25,13 +25,14 @@ type State string
 const (
 	Opening  State = "opening"  // its stages are being opened; dependencies may be away
 	Running  State = "running"  // it reads and delivers
+	Paused   State = "paused"   // it would run, but reads nothing: somebody wants it so
 	Draining State = "draining" // it reads no more, or only up to the end; the rest is being settled
 	Parked   State = "parked"   // it needs a person; Reason says why
 	Finished State = "finished" // its source came to an end
 	Stopped  State = "stopped"  // it was told to stop
 )
 
-var states = []State{Opening, Running, Draining, Parked, Finished, Stopped}
+var states = []State{Opening, Running, Paused, Draining, Parked, Finished, Stopped}
 
 // route is one route of a running pipeline, from opening to closing.
 type route struct {
@@ -40,6 +41,7 @@ type route struct {
 	books  *books.Books
 	wiring wiring
 	spool  *spooling // nil: none
+	valve  valve
 
 	enough   chan<- struct{} // told when nobody wants more of what it brings
 	upstream []*route        // those whose end it waits for before it ends
@@ -90,7 +92,8 @@ func (r *route) run() {
 		r.enter(Stopped)
 		return
 	}
-	sub := batching.New(r.drain, source, batchOptions(r.cfg), r.books, r.log, r.park)
+	r.valve.source = source
+	sub := batching.New(r.drain, &r.valve, batchOptions(r.cfg), r.books, r.log, r.park)
 	closed, err := r.start(r.cfg.Name, r.log, sub, handler, r.park)
 	if err != nil {
 		r.park(err)
@@ -108,6 +111,8 @@ func (r *route) run() {
 
 	<-sub.Drained()
 	<-closed
+	r.valve.open() // the source has ended
+	r.endFeed()
 	told := r.opening.Err() != nil
 	r.mu.Lock()
 	r.wasCut = r.drain.Err() != nil
@@ -219,9 +224,7 @@ func (r *route) close() {
 	defer r.finishMu.Unlock()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.drain), closeTimeout)
 	defer cancel()
-	if r.cfg.Source == nil {
-		r.wiring.feeds[r.cfg.Name].end(chain.ErrReturned)
-	}
+	r.endFeed()
 	r.mu.Lock()
 	r.instance, r.reader = nil, nil // nobody asks a stage for its status any more
 	r.mu.Unlock()
@@ -231,6 +234,13 @@ func (r *route) close() {
 	}
 	if err := closeAll(ctx, all); err != nil {
 		r.log.Error("not closed cleanly", "error", err)
+	}
+}
+
+// endFeed lets those that feed the route wait no longer.
+func (r *route) endFeed() {
+	if r.cfg.Source == nil {
+		r.wiring.feeds[r.cfg.Name].end(chain.ErrEnded)
 	}
 }
 

@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"time"
+
 	"millrace/engine/books"
 	"millrace/engine/stage"
 )
@@ -9,7 +11,8 @@ import (
 type RouteStatus struct {
 	Name      string
 	State     State
-	Reason    error // why it is parked, or not running yet
+	Reason    error     // why it is parked, or not running yet
+	Since     time.Time // of a paused route: when it was paused
 	Page      books.Page
 	Queued    int64 // events that wait for a batch
 	Latencies books.Latencies
@@ -49,7 +52,9 @@ func (e *Engine) Status() []RouteStatus {
 }
 
 // Ready reports whether every route runs or has come to its end. While what is
-// behind a spool is away, the route runs: it takes events.
+// behind a spool is away, the route runs: it takes events. A paused route is
+// ready too: nothing is wrong, and an orchestrator that took the process out of
+// service would take away the address at which it is resumed.
 func (e *Engine) Ready() bool {
 	for _, r := range e.routes {
 		if s := r.currentState(); s == Opening || s == Parked || r.spool != nil && r.spool.parked() {
@@ -79,7 +84,10 @@ func (r *route) currentState() State {
 func (r *route) status() RouteStatus {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	s := RouteStatus{Name: r.cfg.Name, State: r.state, Reason: r.reason, Latencies: r.books.Latencies()}
+	s := RouteStatus{Name: r.cfg.Name, State: r.shown(), Reason: r.reason, Latencies: r.books.Latencies()}
+	if s.State == Paused {
+		s.Since = r.valve.since()
+	}
 	if r.sub != nil {
 		s.Queued = r.sub.Queued()
 	}

@@ -242,6 +242,18 @@ func choose(b *event.Batch, row int, e *event.Event, cases []Case) int {
 // it is stopping.
 var ErrReturned = errors.New("the next route is stopping")
 
+// ErrEnded says that the route an event should be handed to has ended and
+// takes no more in this run: trying again is of no use.
+var ErrEnded error = endedError{}
+
+type endedError struct{}
+
+func (endedError) Error() string { return "the next route has ended" }
+
+// Is makes it the end of a context to those who ask what it means: neither the
+// event nor a dependency is to blame.
+func (endedError) Is(target error) bool { return target == context.Canceled }
+
 // Feed is the handler that hands events to another route and waits until that
 // route has settled them: its backpressure is felt here, and nothing is
 // acknowledged upstream before it is safe downstream. put must call Done of

@@ -1,6 +1,7 @@
 package chain
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -48,8 +49,8 @@ func (r *Runner) run(msg *message.Message, b *event.Batch, next message.HandlerF
 	blame(r.Source, b, nil)
 	for attempt := 0; ; attempt++ {
 		_, err := next(msg)
-		if b.Unsettled() == 0 || ctx.Err() != nil {
-			return
+		if b.Unsettled() == 0 || ctx.Err() != nil || errors.Is(err, ErrEnded) {
+			return // what is left is given back
 		}
 		switch class := stage.ClassOf(err); class {
 		case stage.Unfixable:

@@ -38,9 +38,9 @@ func (b *builder) lookup(name, noun string, pos Pos, path string, kinds ...stage
 	case len(elsewhere) > 0:
 		b.report.add(pos, path, "%q is %s, not a %s", name, kindList(elsewhere), noun)
 	case noun == "resource":
-		b.report.add(pos, path, "no kind of resource %q%s%s", name, didYouMean(name, "known kinds", known), kindHint(path, name))
+		b.report.add(pos, path, "no kind of resource %q%s%s", name, DidYouMean(name, "known kinds", known), kindHint(path, name))
 	default:
-		b.report.add(pos, path, "no %s %q%s", noun, name, didYouMean(name, "known", known))
+		b.report.add(pos, path, "no %s %q%s", noun, name, DidYouMean(name, "known", known))
 	}
 	return stage.Stage{}, false
 }

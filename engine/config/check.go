@@ -116,7 +116,7 @@ func (b *builder) unknownRoute(r *Route, end *Sink) {
 	for i, r := range b.out.Routes {
 		names[i] = r.Name
 	}
-	b.report.add(end.Pos, join(join("routes", r.Name), "sink"), "there is no route %q%s", end.Route, didYouMean(end.Route, "routes", names))
+	b.report.add(end.Pos, join(join("routes", r.Name), "sink"), "there is no route %q%s", end.Route, DidYouMean(end.Route, "routes", names))
 }
 
 // checkCycles names each round trip once, at the end that closes it.

@@ -121,7 +121,7 @@ next:
 		if near := nearest(e.key, names); near != "" {
 			d.meant[join(key, near)] = true
 		}
-		d.fail(e.pos, join(key, e.key), "unknown key%s", didYouMean(e.key, "known keys", names))
+		d.fail(e.pos, join(key, e.key), "unknown key%s", DidYouMean(e.key, "known keys", names))
 	}
 }
 

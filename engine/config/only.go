@@ -29,6 +29,7 @@ func keepOnly(r *report, p *Pipeline, names []string) *Pipeline {
 	}
 	part := *p
 	part.Routes, part.Resources = nil, nil
+	part.Whole = p.State
 	part.State = filepath.Join(p.State, "only", strings.Join(names, "+"))
 	here, elsewhere := map[string]string{}, map[string]string{}
 	for _, route := range p.Routes {
@@ -58,7 +59,7 @@ func (o *only) known() {
 	}
 	for _, name := range o.names {
 		if !slices.Contains(routes, name) {
-			o.report.add(Pos{File: "--only " + name}, "", "there is no route %q%s", name, didYouMean(name, "routes", routes))
+			o.report.add(Pos{File: "--only " + name}, "", "there is no route %q%s", name, DidYouMean(name, "routes", routes))
 		}
 	}
 }

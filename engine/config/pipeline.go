@@ -14,6 +14,7 @@ type Pipeline struct {
 	Name         string        // `pipeline:`
 	Listen       string        // host:port of the control API
 	State        string        // state directory, relative to the working directory
+	Whole        string        // of Options.Only: the state directory of all routes; "": State is
 	Token        stage.Secret  // of the control API; "": none, loopback only
 	DrainTimeout time.Duration // how long a stop may take
 	File         string        // as given to Load

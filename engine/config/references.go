@@ -74,7 +74,7 @@ func (r *references) resolve(v reflect.Value, tag, key string) {
 		r.fail(pos, key, "the resource %q is of kind %s, not %s%s", name, all[name], kind, nameOne(fitting))
 	case name == "" && option == "named":
 	case name != "":
-		r.fail(pos, key, "there is no resource %q%s", name, didYouMean(name, "resources of kind "+kind, fitting))
+		r.fail(pos, key, "there is no resource %q%s", name, DidYouMean(name, "resources of kind "+kind, fitting))
 	case len(fitting) == 1:
 		v.SetString(fitting[0])
 	case option == "optional":

@@ -124,9 +124,9 @@ func unreachable(n *node, keys []string) string {
 			return here + " is a list; set it whole, as " + here + "=[a, b]"
 		case at == nil:
 		case at.keys != nil && !slices.Contains(at.keys, key):
-			return "there is no key " + quote(key) + didYouMean(key, "known keys", at.keys)
+			return "there is no key " + quote(key) + DidYouMean(key, "known keys", at.keys)
 		case at.keys == nil && n.get(key) == nil:
-			return "there is no " + at.noun + " " + quote(key) + " in " + here + didYouMean(key, "there is", keysIn(n))
+			return "there is no " + at.noun + " " + quote(key) + " in " + here + DidYouMean(key, "there is", keysIn(n))
 		}
 		n = valueOf(n.get(key))
 		if at != nil {

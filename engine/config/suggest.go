@@ -25,9 +25,9 @@ func nearest(got string, known []string) string {
 	return best
 }
 
-// didYouMean ends a sentence about an unknown name: with the nearest known
+// DidYouMean ends a sentence about an unknown name: with the nearest known
 // one, or, when none is near, with all of them (what: "known keys").
-func didYouMean(got, what string, known []string) string {
+func DidYouMean(got, what string, known []string) string {
 	switch {
 	case nearest(got, known) != "":
 		return fmt.Sprintf("; did you mean %q?", nearest(got, known))

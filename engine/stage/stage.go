@@ -71,8 +71,10 @@ type Reader interface {
 	// must not wait to make a parcel larger: batching is the engine's job.
 	//
 	// io.EOF: the input is finished; the route drains and ends. The context's
-	// error: told to stop. Fatal: the route parks. Any other error is weather:
-	// Read is called again after a backoff.
+	// error: told to stop, perhaps for a while only: when the route was paused by
+	// hand, Read is called again with another context and goes on where it was.
+	// Fatal: the route parks. Any other error is weather: Read is called again
+	// after a backoff.
 	//
 	// A source bounds what it has handed out of a lane and not yet had settled,
 	// so that a stuck lane does not fill memory and stop the others.

@@ -108,6 +108,7 @@ func TestBrokenStagesFailByTheRuleTheyBreak(t *testing.T) {
 		{stage.KindSource, fake.ReusesMemory, "memory", "changed before its Done"},
 		{stage.KindSource, fake.GoesOnWhenStopped, "cancelled before", "it goes on and on"},
 		{stage.KindSource, fake.IgnoresContext, "cancelled while waiting", "Read (without Options.Feed the example has to bring events itself) did not return within"},
+		{stage.KindSource, fake.StaysStopped, "resumed", "Read failed: context canceled"},
 		{stage.KindSource, fake.NeedsDelivery, "returned", "events are missing"},
 		{stage.KindSource, fake.PanicsOnRejected, "receipts", "nobody is there to be told"},
 		{stage.KindSource, fake.NeverEnds, "finishes", "itself) did not return within"},

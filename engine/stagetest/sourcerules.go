@@ -17,6 +17,7 @@ var sourceRules = []rule{
 	{"memory", "a parcel's events stay as they are until its Done, and may be changed by stages", (*rig).checkParcelMemory},
 	{"cancelled before", "Read in a context that is over says that it was told to stop", (*rig).checkReadCancelled},
 	{"cancelled while waiting", "Read returns when its context ends", (*rig).checkReadCancelledWaiting},
+	{"resumed", "told to stop, Read goes on where it was when it is called again", (*rig).checkResumed},
 	{"returned", "parcels that come back after a stop are taken back, and Close succeeds then", (*rig).checkReturned},
 	{"receipts", "Done takes every outcome, from any goroutine, beside a Read", (*rig).checkReceipts},
 	{"finishes", "after Finish, Read goes on to the end of what is there and returns io.EOF", (*rig).checkFinishes},
@@ -244,6 +245,46 @@ func (r *rig) checkReadCancelledWaiting() {
 		s.done(p, event.Delivered)
 	}
 	s.cancel()
+	s.settled()
+}
+
+// checkResumed does what the engine does when a route is paused and resumed.
+func (r *rig) checkResumed() {
+	s := r.read()
+	defer s.cancel()
+	first, more := s.next(s.ctx)
+	if !more {
+		return
+	}
+	seen := make(map[uuid.UUID]bool)
+	note := func(p event.Parcel) {
+		for i := range p.Events {
+			if seen[p.Events[i].ID] {
+				r.Errorf("event %v came again although it was not given back", p.Events[i].ID)
+			}
+			seen[p.Events[i].ID] = true
+		}
+		s.done(p, event.Delivered)
+	}
+	note(first)
+	paused, pause := context.WithCancel(s.ctx)
+	pause()
+	for range 100 { // what it has promised may come first
+		p, more := s.next(paused)
+		if !more {
+			break
+		}
+		note(p)
+	}
+	again, cancel := context.WithTimeout(s.ctx, 5*shortly) // there may be no more
+	defer cancel()
+	for range enough {
+		p, more := s.next(again)
+		if !more {
+			break
+		}
+		note(p)
+	}
 	s.settled()
 }
 

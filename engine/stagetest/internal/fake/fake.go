@@ -48,6 +48,7 @@ const (
 	PanicsOnRejected   Fault = "panics when events were rejected"
 	NeedsDelivery      Fault = "cannot be closed when a parcel was returned"
 	NeverEnds          Fault = "goes on after Finish"
+	StaysStopped       Fault = "does not read again once it was told to stop"
 	ConnectsAtOnce     Fault = "connects in Open"
 	HangsOnProbe       Fault = "probes without looking at the context"
 	BadStatus          Fault = "shows a struct as its status"

@@ -35,6 +35,7 @@ type reader struct {
 	follow   bool
 	fault    Fault
 	n        int
+	stopped  error // what it was told first
 	finished chan struct{}
 
 	mu       sync.Mutex
@@ -44,6 +45,12 @@ type reader struct {
 
 // Read implements stage.Reader.
 func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
+	if r.fault == StaysStopped && r.stopped == nil {
+		r.stopped = ctx.Err()
+	}
+	if r.stopped != nil {
+		return event.Parcel{}, r.stopped
+	}
 	if ctx.Err() != nil && r.fault != IgnoresContext && r.fault != GoesOnWhenStopped {
 		return event.Parcel{}, ctx.Err()
 	}
