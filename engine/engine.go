@@ -16,7 +16,6 @@ import (
 	"millrace/engine/config"
 	"millrace/engine/event"
 	"millrace/engine/stage"
-	"millrace/engine/state"
 )
 
 // Engine is one run of one pipeline.

@@ -29,10 +29,9 @@ type dlqCommand struct {
 
 // dlqFlags say where to find the stores.
 type dlqFlags struct {
-	Set   []string `placeholder:"KEY=VALUE" help:"Set one value of the pipeline file. Repeatable." sep:"none"`
-	With  []string `placeholder:"FILE" help:"Lay another file over the pipeline file. Repeatable." sep:"none"`
-	Addr  string   `env:"ENGINE_ADDR" placeholder:"HOST:PORT" help:"Talk to the engine at this address; ENGINE_TOKEN is its token. Default: the file's listen, if its engine runs there, else the stores themselves."`
-	Route string   `placeholder:"NAME" help:"Only the poison queues of this route."`
+	stateFlags
+	Addr  string `env:"ENGINE_ADDR" placeholder:"HOST:PORT" help:"Talk to the engine at this address; ENGINE_TOKEN is its token. Default: the file's listen, if its engine runs there, else the stores themselves."`
+	Route string `placeholder:"NAME" help:"Only the poison queues of this route."`
 }
 
 // dlqFilter picks events.

@@ -62,8 +62,12 @@ func (f *dlqFlags) desks(ctx context.Context, p *program, file string, writes bo
 		return nil, nil, err
 	}
 	if e != nil {
+		e.tellAbsent(p.err, pipeline)
 		desks, err := e.desks(ctx, f.Route)
 		return desks, nothing, err
+	}
+	if len(f.Only) == 0 {
+		tellParts(p.err, pipeline)
 	}
 	o := newOffline(p, pipeline, writes)
 	desks, err := o.desks(ctx, f.Route)
@@ -76,10 +80,9 @@ func (f *dlqFlags) desks(ctx context.Context, p *program, file string, writes bo
 // pipeline reads the file, if one is named.
 func (f *dlqFlags) pipeline(p *program, file string) (*config.Pipeline, error) {
 	if file == "" {
-		return nil, nil
+		return nil, f.none()
 	}
-	flags := pipelineFlags{File: file, Set: f.Set, With: f.With}
-	return flags.load(p)
+	return f.load(p, file)
 }
 
 // engine finds the running engine to talk to; nil: there is none, and the
@@ -97,14 +100,47 @@ func (f *dlqFlags) engine(ctx context.Context, pipeline *config.Pipeline) (*dlqE
 	}
 	err := e.ask(ctx)
 	switch {
-	case err == nil && (f.Addr != "" || pipeline == nil || e.answer.Pipeline == pipeline.Name):
+	case err == nil && (f.Addr != "" || pipeline == nil || f.meant(e, pipeline)):
 		return e, nil
 	case f.Addr == "" && pipeline != nil && (err == nil || errors.Is(err, errUnreachable)):
-		return nil, nil // another pipeline's engine, or none
+		return nil, nil // another pipeline's engine, that of other routes, or none
 	case errors.Is(err, errUnreachable):
 		return nil, &codeError{ExitUnreachable, fmt.Errorf("%w; name the pipeline file to open its stores without an engine, or give --addr", err)}
 	default:
 		return nil, err
+	}
+}
+
+// meant says whether an engine is the one of the pipeline; with --only, the one
+// that runs these routes and no others.
+func (f *dlqFlags) meant(e *dlqEngine, pipeline *config.Pipeline) bool {
+	if e.answer.Pipeline != pipeline.Name {
+		return false
+	}
+	if len(f.Only) == 0 {
+		return true
+	}
+	for _, r := range e.answer.Routes {
+		if pipeline.Route(r.Name) == nil {
+			return false
+		}
+	}
+	return len(e.answer.Routes) == len(pipeline.Routes)
+}
+
+// tellAbsent names the routes of the pipeline that the engine does not run.
+func (e *dlqEngine) tellAbsent(out io.Writer, pipeline *config.Pipeline) {
+	if pipeline == nil || e.answer.Pipeline != pipeline.Name {
+		return
+	}
+	here := make(map[string]bool)
+	for _, r := range e.answer.Routes {
+		here[r.Name] = true
+	}
+	for i := range pipeline.Routes {
+		if name := pipeline.Routes[i].Name; !here[name] {
+			fmt.Fprintf(out, "not looked at here: route %s, which the engine at %s does not run; --addr or --only finds the process that does\n", name, e.addr)
+		}
 	}
 }
 

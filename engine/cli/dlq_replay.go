@@ -2,12 +2,14 @@ package cli
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 
 	"millrace/engine"
 	"millrace/engine/config"
@@ -18,17 +20,35 @@ type dlqReplayCommand struct {
 	File string `arg:"" optional:"" help:"The pipeline file."`
 	dlqFlags
 	dlqFilter
+	All        bool       `help:"Every bad event of every queue, which is also the default; it excludes --route, --filter and --older-than."`
 	To         string     `placeholder:"ROUTE|topic:NAME" help:"Where to: a route, or topic:NAME. Default: the route that they come from."`
 	Rate       stage.Rate `placeholder:"100/s" help:"At most so many per second."`
 	MaxReplays int        `default:"3" help:"Leave those alone that were replayed so often and came back; 0: none."`
 	DryRun     bool       `help:"Only count."`
 }
 
+// Help is shown below the flags.
+func (c *dlqReplayCommand) Help() string {
+	return "An event leaves its queue when it was delivered, or filtered by a rule of the route. One that fails again " +
+		"is stored again, its count of replays raised. The exit code is 1 when one failed again or was left."
+}
+
 // Run replays each queue's events. With ctrl-C what was not settled stays.
 func (c *dlqReplayCommand) Run(p *program) error {
-	if c.MaxReplays < 0 || c.Rate < 0 {
+	switch {
+	case c.MaxReplays < 0 || c.Rate < 0:
 		return &codeError{ExitUsage, errors.New("--max-replays and --rate must not be below 0")}
+	case c.All && (c.Route != "" || c.Filter != "" || c.OlderThan != 0):
+		return &codeError{ExitUsage, errors.New("--all means every bad event; leave it out, or --route, --filter and --older-than")}
 	}
+	var sum tally
+	if err := c.replay(p, &sum); err != nil {
+		return err
+	}
+	return sum.verdict(p.out, c.DryRun)
+}
+
+func (c *dlqReplayCommand) replay(p *program, sum *tally) error {
 	ctx, stop := interruptible()
 	defer stop()
 	pipeline, err := c.pipeline(p, c.File)
@@ -41,9 +61,9 @@ func (c *dlqReplayCommand) Run(p *program) error {
 	}
 	_, toTopic := c.topic()
 	if e == nil && !toTopic && !c.DryRun {
-		return c.run(ctx, p, pipeline)
+		return c.run(ctx, p, pipeline, sum)
 	}
-	return c.visit(ctx, p, c.File, !c.DryRun, func(d *dlqDesk) error { return c.ask(ctx, p, e, d) })
+	return c.visit(ctx, p, c.File, !c.DryRun, func(d *dlqDesk) error { return c.ask(ctx, p, e, d, sum) })
 }
 
 func (c *dlqReplayCommand) topic() (string, bool) { return strings.CutPrefix(c.To, "topic:") }
@@ -55,7 +75,7 @@ func (c *dlqReplayCommand) selection() stage.PoisonSelection {
 }
 
 // ask lets a store replay, and shows how it goes.
-func (c *dlqReplayCommand) ask(ctx context.Context, p *program, e *dlqEngine, d *dlqDesk) error {
+func (c *dlqReplayCommand) ask(ctx context.Context, p *program, e *dlqEngine, d *dlqDesk, sum *tally) error {
 	req := stage.PoisonReplay{PoisonSelection: c.selection()}
 	at := d
 	if topic, ok := c.topic(); ok {
@@ -85,18 +105,73 @@ func (c *dlqReplayCommand) ask(ctx context.Context, p *program, e *dlqEngine, d 
 		return err
 	}
 	if c.DryRun {
-		fmt.Fprintf(p.out, "%s.%s: %s bad events would be replayed%s\n", d.info.Route, d.info.Stage, thousands(last.Selected), leftAlone(&last))
+		fmt.Fprintf(p.out, "%s.%s: %s bad events would be replayed to %s%s\n", d.info.Route, d.info.Stage, thousands(last.Selected), c.target(d.info.Route), leftAlone(&last))
+		sum.add(&last)
 		return nil
 	}
-	fmt.Fprintf(p.out, "%s.%s: %s%s\n", d.info.Route, d.info.Stage, replayed(&last), leftAlone(&last))
+	c.tell(p.out, d.info.Route, d.info.Stage, &last, sum)
 	if last.Error != "" {
 		return errors.New("the replay ended early; what was not settled is still stored: " + last.Error)
 	}
 	return nil
 }
 
+// target is where events of a route go, in words.
+func (c *dlqReplayCommand) target(route string) string {
+	if topic, ok := c.topic(); ok {
+		return "topic " + topic
+	}
+	return "route " + cmp.Or(c.To, route)
+}
+
+// tell says what became of a queue's events.
+func (c *dlqReplayCommand) tell(out io.Writer, route, step string, r *stage.PoisonReport, sum *tally) {
+	fmt.Fprintf(out, "%s.%s: replayed to %s: %s%s\n", route, step, c.target(route), replayed(r), leftAlone(r))
+	if r.Why != "" {
+		fmt.Fprintf(out, "  such as: %s\n", cut(oneLine(r.Why), 4*proseWidth))
+	}
+	sum.add(r)
+}
+
+// tally is what several replays came to.
+type tally struct {
+	queues int
+	report stage.PoisonReport
+}
+
+func (t *tally) add(r *stage.PoisonReport) {
+	t.queues++
+	all := &t.report
+	all.Selected += r.Selected
+	all.Delivered += r.Delivered
+	all.Filtered += r.Filtered
+	all.Poisoned += r.Poisoned
+	all.Left += r.Left
+	all.Skipped += r.Skipped
+	all.Undecided += r.Undecided
+}
+
+// verdict sums up more than one replay. That events are still bad is an error.
+func (t *tally) verdict(out io.Writer, dry bool) error {
+	r := &t.report
+	switch {
+	case t.queues < 2:
+	case dry:
+		fmt.Fprintf(out, "all %d queues: %s bad events would be replayed%s\n", t.queues, thousands(r.Selected), leftAlone(r))
+	default:
+		fmt.Fprintf(out, "all %d queues: %s%s\n", t.queues, replayed(r), leftAlone(r))
+	}
+	if bad := r.Poisoned + r.Left; bad > 0 {
+		return fmt.Errorf("%s of %s bad events are still stored; engine dlq ls groups them by reason", thousands(bad), thousands(r.Selected))
+	}
+	return nil
+}
+
 // replayed is a report in words.
 func replayed(r *stage.PoisonReport) string {
+	if r.Selected == 0 {
+		return "there was nothing to replay"
+	}
 	text := fmt.Sprintf("%s of %s delivered", thousands(r.Delivered), thousands(r.Selected))
 	for _, part := range []struct {
 		n    int64
@@ -121,7 +196,7 @@ func leftAlone(r *stage.PoisonReport) (text string) {
 
 // run replays without a running engine: it runs the route itself, with the
 // store in place of its source, to the end of what is stored.
-func (c *dlqReplayCommand) run(ctx context.Context, p *program, pipeline *config.Pipeline) error {
+func (c *dlqReplayCommand) run(ctx context.Context, p *program, pipeline *config.Pipeline, sum *tally) error {
 	found := keepers(pipeline, c.Route)
 	if len(found) == 0 {
 		_, err := (&deskSet{}).list(c.Route)
@@ -134,14 +209,14 @@ func (c *dlqReplayCommand) run(ctx context.Context, p *program, pipeline *config
 			continue
 		}
 		done[string(place)] = true
-		if err := c.runOne(ctx, p, pipeline, k); err != nil {
+		if err := c.runOne(ctx, p, pipeline, k, sum); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *dlqReplayCommand) runOne(ctx context.Context, p *program, pipeline *config.Pipeline, k keeper) error {
+func (c *dlqReplayCommand) runOne(ctx context.Context, p *program, pipeline *config.Pipeline, k keeper, sum *tally) error {
 	target := k.route
 	if c.To != "" {
 		target = c.To
@@ -150,7 +225,8 @@ func (c *dlqReplayCommand) runOne(ctx context.Context, p *program, pipeline *con
 	if err != nil {
 		return &codeError{ExitUsage, err}
 	}
-	part, err := withSource(pipeline, target, source)
+	seen := &watched{Source: source}
+	part, err := withSource(pipeline, target, seen)
 	if err != nil {
 		return &codeError{ExitUsage, err}
 	}
@@ -161,7 +237,43 @@ func (c *dlqReplayCommand) runOne(ctx context.Context, p *program, pipeline *con
 	}
 	err = e.Run(ctx)
 	printBooks(p.out, e.Status(), e.Report())
+	fmt.Fprintln(p.out)
+	report := seen.report()
+	c.tell(p.out, k.route, k.step.Name, &report, sum)
 	return err
+}
+
+// watched is a source of bad events whose readers are asked at the end what
+// they did.
+type watched struct {
+	stage.Source
+	mu     sync.Mutex
+	opened []stage.Reader // one, or more when the route was opened again
+}
+
+// Open opens the source.
+func (w *watched) Open(ctx context.Context, s stage.Settings) (stage.Reader, error) {
+	r, err := w.Source.Open(ctx, s)
+	if err == nil {
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		w.opened = append(w.opened, r)
+	}
+	return r, err
+}
+
+func (w *watched) report() stage.PoisonReport {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	var sum tally
+	for _, r := range w.opened {
+		if r, ok := r.(interface{ Report() stage.PoisonReport }); ok {
+			report := r.Report()
+			sum.add(&report)
+			sum.report.Why = report.Why
+		}
+	}
+	return sum.report
 }
 
 // withSource is the part of a pipeline that a route needs to run with another

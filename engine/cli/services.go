@@ -2,14 +2,11 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"os/signal"
 	"path/filepath"
 	"syscall"
 
-	"millrace/engine/config"
 	"millrace/engine/stage"
 	"millrace/engine/state"
 )
@@ -64,21 +61,14 @@ type stateCommand struct {
 
 type stateListCommand struct {
 	Where string `arg:"" help:"A pipeline file, or a state directory."`
+	stateFlags
 }
 
 // Run lists a state directory.
 func (c *stateListCommand) Run(p *program) error {
-	dir := c.Where
-	info, err := os.Stat(dir)
-	switch {
-	case err == nil && !info.IsDir() || err != nil && isYAML(dir):
-		pipeline, err := config.Load(p.catalogue, dir, config.Options{})
-		if err != nil {
-			return &codeError{ExitUsage, err}
-		}
-		dir = pipeline.State
-	case errors.Is(err, os.ErrNotExist):
-		return &codeError{ExitUsage, fmt.Errorf("there is no state directory %s", dir)}
+	dir, err := c.stateDir(p, c.Where)
+	if err != nil {
+		return err
 	}
 	entries, err := state.List(context.Background(), dir)
 	if err != nil {

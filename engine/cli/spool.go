@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"millrace/engine/config"
 	"millrace/engine/spool"
 )
 
@@ -20,16 +19,21 @@ type spoolCommand struct {
 // spoolsAt is how both commands are told where to look.
 type spoolsAt struct {
 	Where string `arg:"" help:"A pipeline file, a state directory, or a spool file."`
+	stateFlags
 }
 
-// files finds the spools, in the order of their names.
-func (s *spoolsAt) files(p *program) (dir string, files []string, err error) {
+// spoolFile is a spool, and the routes of its process if these are not all.
+type spoolFile struct{ name, only string }
+
+// files finds the spools, in the order of their names: those of a pipeline, and
+// those of processes with a part of its routes.
+func (s *spoolsAt) files(p *program) (dir string, files []spoolFile, err error) {
 	info, err := os.Stat(s.Where)
 	switch {
 	case isYAML(s.Where):
-		pipeline, err := config.Load(p.catalogue, s.Where, config.Options{})
+		pipeline, err := s.load(p, s.Where)
 		if err != nil {
-			return "", nil, &codeError{ExitUsage, err}
+			return "", nil, err
 		}
 		dir = pipeline.State
 		if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
@@ -40,12 +44,30 @@ func (s *spoolsAt) files(p *program) (dir string, files []string, err error) {
 	case err != nil:
 		return "", nil, err
 	case !info.IsDir():
-		return "", []string{s.Where}, nil
+		return "", []spoolFile{{name: s.Where}}, s.none()
 	default:
-		dir = s.Where
+		dir, err = s.Where, s.none()
 	}
-	files, err = spool.Files(dir)
+	if err != nil {
+		return "", nil, err
+	}
+	files, err = spoolFiles(dir)
 	return dir, files, err
+}
+
+func spoolFiles(dir string) (files []spoolFile, err error) {
+	only, dirs := parts(dir)
+	only, dirs = append([]string{""}, only...), append([]string{dir}, dirs...)
+	for i := range dirs {
+		names, err := spool.Files(dirs[i])
+		if err != nil {
+			return nil, err
+		}
+		for _, name := range names {
+			files = append(files, spoolFile{name, only[i]})
+		}
+	}
+	return files, nil
 }
 
 type spoolListCommand struct{ spoolsAt }
@@ -63,7 +85,7 @@ func (c *spoolListCommand) Run(p *program) error {
 	rows := [][]string{{"route", "batches", "events", "bytes", "oldest"}}
 	var errs []error
 	for _, file := range files {
-		s, err := spool.Inspect(context.Background(), file)
+		s, err := spool.Inspect(context.Background(), file.name)
 		if err != nil {
 			errs = append(errs, err)
 			continue
@@ -72,7 +94,11 @@ func (c *spoolListCommand) Run(p *program) error {
 		if !s.Oldest.IsZero() {
 			oldest = time.Since(s.Oldest).Round(time.Second).String() + " ago"
 		}
-		rows = append(rows, []string{s.Route, thousands(s.Batches), thousands(s.Events), thousands(s.Bytes), oldest})
+		route := s.Route
+		if file.only != "" {
+			route += " (--only " + file.only + ")"
+		}
+		rows = append(rows, []string{route, thousands(s.Batches), thousands(s.Events), thousands(s.Bytes), oldest})
 	}
 	if len(rows) > 1 {
 		fmt.Fprintln(p.out, strings.Join(table(rows), "\n"))
@@ -94,18 +120,18 @@ func (c *spoolCheckCommand) Run(p *program) error {
 	}
 	var errs []error
 	for _, file := range files {
-		batches, damage, err := spool.Check(context.Background(), file)
+		batches, damage, err := spool.Check(context.Background(), file.name)
 		switch {
 		case err != nil:
 			errs = append(errs, err)
 		case len(damage) > 0:
-			fmt.Fprintf(p.out, "%s: damaged\n", file)
+			fmt.Fprintf(p.out, "%s: damaged\n", file.name)
 			for _, d := range damage {
 				fmt.Fprintf(p.out, "  %s\n", d.What())
 			}
-			errs = append(errs, fmt.Errorf("spool %s is damaged; put back a copy of it, or move it away to go on without what it holds", file))
+			errs = append(errs, fmt.Errorf("spool %s is damaged; put back a copy of it, or move it away to go on without what it holds", file.name))
 		default:
-			fmt.Fprintf(p.out, "%s: good, %s batches\n", file, thousands(batches))
+			fmt.Fprintf(p.out, "%s: good, %s batches\n", file.name, thousands(batches))
 		}
 	}
 	return errors.Join(errs...)

@@ -67,6 +67,60 @@ routes:
 	}
 }
 
+func TestSpoolsAndStateOfAPartOfAPipelineAreFound(t *testing.T) {
+	dir := t.TempDir()
+	pipeline, overlay := filepath.Join(dir, "p.yaml"), filepath.Join(dir, "other.yaml")
+	state := filepath.Join(dir, "state")
+	for name, text := range map[string]string{
+		pipeline: `
+pipeline: p
+listen: 127.0.0.1:0
+state: ` + filepath.Join(dir, "nowhere") + `
+drain_timeout: 200ms
+routes:
+  orders: {source: {lines: {count: 3, ctrl_c: 1}}, spool: {when: always}, sink: {keep: {stuck: true}}}
+  bills: {source: {lines: {count: 5, ctrl_c: 1}}, spool: {when: always}, sink: {keep: {stuck: true}}}
+`,
+		overlay: "state: " + state + "\n",
+	} {
+		if err := os.WriteFile(name, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	engineRun(t, 0, "run", pipeline, "--with", overlay, "--only", "orders")
+	engineRun(t, 0, "run", pipeline, "--set", "state="+state, "--only", "bills")
+
+	for args, want := range map[string]string{
+		pipeline + " --with " + overlay:                 "bills (--only bills) orders (--only orders)",
+		pipeline + " --set state=" + state:              "bills (--only bills) orders (--only orders)",
+		pipeline + " --only bills --set state=" + state: "bills",
+		state: "bills (--only bills) orders (--only orders)",
+	} {
+		list, _ := engineRun(t, 0, append([]string{"spool", "ls"}, strings.Fields(args)...)...)
+		var routes []string
+		for _, line := range strings.Split(strings.TrimSpace(list), "\n")[1:] {
+			routes = append(routes, strings.TrimSpace(line[:strings.Index(line, "   ")]))
+		}
+		if got := strings.Join(routes, " "); got != want {
+			t.Errorf("spool ls %s: %s, want %s\n%s", args, got, want, list)
+		}
+	}
+	if good, _ := engineRun(t, 0, "spool", "check", pipeline, "--with", overlay); strings.Count(good, ": good, ") != 2 {
+		t.Errorf("check: %s", good)
+	}
+	if list, _ := engineRun(t, 0, "state", "ls", pipeline, "--with", overlay); !strings.Contains(list, "only/bills/spool-bills.db") {
+		t.Errorf("state ls: %s", list)
+	}
+	if list, _ := engineRun(t, 0, "state", "ls", pipeline, "--with", overlay, "--only", "bills"); !strings.Contains(list, "  spool-bills.db") {
+		t.Errorf("state ls --only: %s", list)
+	}
+	for _, command := range []string{"spool", "state"} {
+		if _, said := engineRun(t, 2, command, "ls", state, "--only", "bills"); !strings.Contains(said, "need a pipeline file") {
+			t.Errorf("%s ls of a directory: %s", command, said)
+		}
+	}
+}
+
 func TestThereMayBeNoSpoolToLookAt(t *testing.T) {
 	dir := t.TempDir()
 	if out, _ := engineRun(t, 0, "spool", "ls", dir); out != "no spools in "+dir+"\n" {

@@ -85,7 +85,7 @@ func connect(p *program, pipeline *config.Pipeline) error {
 	}
 	defer func() { _ = os.RemoveAll(scratch) }()
 	probed := *pipeline
-	probed.State = scratch
+	probed.State, probed.Whole = scratch, ""
 	ctx, cancel := context.WithTimeout(context.Background(), probeTimeout)
 	defer cancel()
 	e, err := engine.New(ctx, &probed, newLogger(newScreen(p.err), "error"))

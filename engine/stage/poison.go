@@ -22,7 +22,8 @@ type PoisonKeeper interface {
 	OpenPoison(context.Context, Settings) (PoisonStore, error)
 	// PoisonSource is a source that brings what was selected of the store of a
 	// route, whichever route it is opened for, and takes out of the store what
-	// is settled. It ends with what is there.
+	// is settled. It ends with what is there. Its Reader has a method
+	// Report() PoisonReport, which tells what was done so far.
 	PoisonSource(route string, sel PoisonSelection) (Source, error)
 }
 
@@ -141,14 +142,15 @@ type PoisonReplay struct {
 
 // PoisonReport counts what a replay or a purge did.
 type PoisonReport struct {
-	Selected  int64  `json:"selected"`  // matched; a dry run ends here
-	Delivered int64  `json:"delivered"` // or purged: settled, and out of the store
-	Filtered  int64  `json:"filtered"`  // taken out by a rule of the route
-	Poisoned  int64  `json:"poisoned"`  // failed again: stored again, with a higher count
-	Left      int64  `json:"left"`      // not settled, and still in the store
-	Skipped   int64  `json:"skipped"`   // replayed too often already
-	Undecided int64  `json:"undecided"` // the filter made no sense for them: not selected
-	Done      bool   `json:"done"`      // false: more will come
+	Selected  int64  `json:"selected"`      // matched; a dry run ends here
+	Delivered int64  `json:"delivered"`     // or purged: settled, and out of the store
+	Filtered  int64  `json:"filtered"`      // taken out by a rule of the route
+	Poisoned  int64  `json:"poisoned"`      // failed again: stored again, with a higher count
+	Left      int64  `json:"left"`          // not settled, and still in the store
+	Skipped   int64  `json:"skipped"`       // replayed too often already
+	Undecided int64  `json:"undecided"`     // the filter made no sense for them: not selected
+	Why       string `json:"why,omitempty"` // of the last that failed again or was left
+	Done      bool   `json:"done"`          // false: more will come
 	Error     string `json:"error,omitempty"`
 }
 

@@ -131,13 +131,14 @@ func prepare(ctx context.Context, db *sql.DB) error {
 
 // Entry is one thing kept in a state directory.
 type Entry struct {
-	Name  string // file path below the directory, or "state.db: table"
+	Name  string // file path below the directory, or such a path and the table: "state.db: table"
 	Table bool
 	Size  int64 // bytes of a file
 	Rows  int64 // rows of a table
 }
 
-// List says what a state directory holds. It takes no lock, so it can be read
+// List says what a state directory holds, with those below it of processes that
+// run a part of the pipeline. It takes no lock, so it can be read
 // beside a running engine.
 func List(ctx context.Context, path string) ([]Entry, error) {
 	var entries []Entry
@@ -162,19 +163,22 @@ func List(ctx context.Context, path string) ([]Entry, error) {
 	if err != nil {
 		return nil, fmt.Errorf("state directory %s: %w", path, err)
 	}
-	tables, err := listTables(ctx, filepath.Join(path, dbName))
-	if err != nil {
-		return nil, err
+	for _, e := range entries {
+		if filepath.Base(e.Name) != dbName {
+			continue
+		}
+		tables, err := listTables(ctx, path, e.Name)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, tables...)
 	}
-	entries = append(entries, tables...)
 	sort.Slice(entries, func(i, j int) bool { return entries[i].Name < entries[j].Name })
 	return entries, nil
 }
 
-func listTables(ctx context.Context, file string) (entries []Entry, err error) {
-	if _, err := os.Stat(file); err != nil {
-		return nil, nil
-	}
+func listTables(ctx context.Context, dir, name string) (entries []Entry, err error) {
+	file := filepath.Join(dir, name)
 	db, err := openDB(file, "ro")
 	if err != nil {
 		return nil, err
@@ -186,18 +190,18 @@ func listTables(ctx context.Context, file string) (entries []Entry, err error) {
 	}
 	var names []string
 	for rows.Next() {
-		var name string
-		if err := rows.Scan(&name); err != nil {
+		var table string
+		if err := rows.Scan(&table); err != nil {
 			return nil, err
 		}
-		names = append(names, name)
+		names = append(names, table)
 	}
 	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, err
 	}
-	for _, name := range names {
-		e := Entry{Name: dbName + ": " + name, Table: true}
-		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM "`+strings.ReplaceAll(name, `"`, `""`)+`"`).Scan(&e.Rows); err != nil {
+	for _, table := range names {
+		e := Entry{Name: name + ": " + table, Table: true}
+		if err := db.QueryRowContext(ctx, `SELECT count(*) FROM "`+strings.ReplaceAll(table, `"`, `""`)+`"`).Scan(&e.Rows); err != nil {
 			return nil, err
 		}
 		entries = append(entries, e)

@@ -3,6 +3,7 @@ package state_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -77,6 +78,17 @@ func TestWhatADirectoryHoldsIsListedBesideItsOwnerAndAfterwards(t *testing.T) {
 		t.Errorf("%s: the table is not listed: %+v", when, entries)
 	}
 	check("beside its owner")
+	part := open(t, filepath.Join(path, "only", "a+b"))
+	if _, err := part.DB.Exec("CREATE TABLE offsets (id INTEGER)"); err != nil {
+		t.Fatal(err)
+	}
+	if err := part.Close(); err != nil {
+		t.Fatal(err)
+	}
+	entries, err := state.List(t.Context(), path)
+	if err != nil || !slices.ContainsFunc(entries, func(e state.Entry) bool { return e.Name == "only/a+b/state.db: offsets" }) {
+		t.Errorf("a part of it: %+v, %v", entries, err)
+	}
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -85,7 +97,7 @@ func TestWhatADirectoryHoldsIsListedBesideItsOwnerAndAfterwards(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(files) != 2 {
+	if len(files) != 3 {
 		t.Errorf("looking left files behind: %v", files)
 	}
 }

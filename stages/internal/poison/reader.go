@@ -1,6 +1,7 @@
 package poison
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -217,17 +218,23 @@ func (r *Reader) parcel(picked []Picked) event.Parcel {
 
 // done notes what became of a parcel; settle tells the store.
 func (r *Reader) done(entries []Fate, receipt event.Receipt) {
-	stays, again := make(map[int]bool), make(map[int]bool)
+	stays, again, why := make(map[int]bool), make(map[int]bool), ""
 	for _, x := range receipt.Exceptions {
 		switch x.Outcome {
 		case event.Poisoned:
 			again[x.Index] = true
 		case event.Returned, event.Rejected:
 			stays[x.Index] = true
+		default:
+			continue
+		}
+		if x.Err != nil {
+			why = x.Err.Error()
 		}
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	r.report.Why = cmp.Or(why, r.report.Why)
 	r.outstanding -= len(entries)
 	c := &receipt.Counts
 	r.report.Delivered += int64(c[event.Delivered])

@@ -85,7 +85,7 @@ func TestAReplayGoesThroughTheRouteAndOnlyWhatIsSettledLeaves(t *testing.T) {
 	if code := ask(t, q.desk, "POST", "replay", stage.PoisonReplay{PoisonSelection: stage.PoisonSelection{By: "ann", MaxReplays: 1}}, &report); code != http.StatusOK {
 		t.Fatal(code)
 	}
-	if want := (stage.PoisonReport{Selected: 4, Delivered: 2, Filtered: 1, Poisoned: 1, Done: true}); report != want || attempts != 2 {
+	if want := (stage.PoisonReport{Selected: 4, Delivered: 2, Filtered: 1, Poisoned: 1, Why: "still bad", Done: true}); report != want || attempts != 2 {
 		t.Errorf("report %+v after %d attempts", report, attempts)
 	}
 	var reason string

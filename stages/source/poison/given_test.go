@@ -6,6 +6,7 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/engine/cli"
 	"millrace/engine/stage"
 )
 
@@ -31,7 +32,7 @@ func TestLinesOfAFileAreMendedWithTheirSourceAndPlace(t *testing.T) {
 			w.write("app.log", "disk full\n7\nout of memory\n")
 			w.file = w.write("lines.yaml", fmt.Sprintf(lines, freeAddress(t), w.dir, store))
 			w.engine("run", w.file)
-			w.engine("dlq", "replay", w.file) // nothing was mended
+			w.exits(cli.ExitFailure, "dlq", "replay", w.file) // nothing was mended
 			var e stage.PoisonEntry
 			if err := json.Unmarshal([]byte(strings.SplitN(w.engine("dlq", "export", w.file), "\n", 2)[0]), &e); err != nil {
 				t.Fatal(err)

@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -82,11 +83,18 @@ func (w *world) write(name, text string) string {
 // engine runs a command that has to succeed.
 func (w *world) engine(args ...string) string {
 	w.Helper()
-	var out, errs bytes.Buffer
-	if code := cli.Run(stages.All(), args, &out, &errs); code != cli.ExitOK {
-		w.Fatalf("engine %s: exit code %d\n%s%s", strings.Join(args, " "), code, &out, &errs)
+	out, _ := w.exits(cli.ExitOK, args...)
+	return out
+}
+
+// exits runs a command that has to end with a code.
+func (w *world) exits(want int, args ...string) (out, errs string) {
+	w.Helper()
+	var said, complained bytes.Buffer
+	if code := cli.Run(stages.All(), args, &said, &complained); code != want {
+		w.Fatalf("engine %s: exit code %d, want %d\n%s%s", strings.Join(args, " "), code, want, &said, &complained)
 	}
-	return out.String()
+	return said.String(), complained.String()
 }
 
 // stored is what the pipeline's queue holds.
@@ -167,9 +175,23 @@ func TestBadEventsAreLookedAtReplayedMendedAndPurged(t *testing.T) {
 				t.Error(said)
 			}
 
-			w.engine("dlq", "replay", w.file) // nothing was mended
+			said, complained := w.exits(cli.ExitFailure, "dlq", "replay", w.file, "--all") // nothing was mended
+			for _, want := range []string{
+				fmt.Sprintf("orders.poison_queue: replayed to route orders: 0 of %d delivered, %[1]d failed again\n", all),
+				"\n  such as: filter when cannot be decided",
+			} {
+				if !strings.Contains(said, want) {
+					t.Errorf("the summary lacks %q:\n%s", want, said)
+				}
+			}
+			if want := fmt.Sprintf("%d of %[1]d bad events are still stored", all); !strings.Contains(complained, want) {
+				t.Errorf("want %q, got %s", want, complained)
+			}
 			if n, replays := w.stored(); n != all || replays != 1 {
 				t.Errorf("after a replay that failed: %d of %d stored, %d replays", n, all, replays)
+			}
+			if _, said := w.exits(cli.ExitUsage, "dlq", "replay", w.file, "--all", "--filter", "level == ERROR"); !strings.HasPrefix(said, "--all means every bad event") {
+				t.Error(said)
 			}
 			if said := w.engine("dlq", "replay", w.file, "--max-replays", "1", "--dry-run"); !strings.Contains(said, fmt.Sprintf("%d left alone", all)) {
 				t.Error(said)
@@ -189,6 +211,9 @@ func TestBadEventsAreLookedAtReplayedMendedAndPurged(t *testing.T) {
 			if n, _ := w.stored(); n != 0 {
 				t.Errorf("%d are left", n)
 			}
+			if said := w.engine("dlq", "replay", w.file); !strings.Contains(said, "replayed to route orders: there was nothing to replay") {
+				t.Error(said)
+			}
 			if audit := w.engine("dlq", "audit", w.file); strings.Count(audit, "replayed to") != 2 || strings.Count(audit, "purged 1") != 1 {
 				t.Error(audit)
 			}
@@ -204,7 +229,7 @@ func TestARunningEngineIsAsked(t *testing.T) {
 	running := make(chan string, 1)
 	var out, errs bytes.Buffer
 	go func() {
-		cli.Run(stages.All(), []string{"run", w.file, "--for", "8s", "--set", "routes.orders.source.generator.count=0", "--set", "routes.orders.source.generator.rate=200/s"}, &out, &errs)
+		cli.Run(stages.All(), []string{"run", w.file, "--for", "10m", "--set", "routes.orders.source.generator.count=0", "--set", "routes.orders.source.generator.rate=200/s"}, &out, &errs)
 		running <- errs.String()
 	}()
 	var all int
@@ -219,7 +244,7 @@ func TestARunningEngineIsAsked(t *testing.T) {
 			all = strings.Count(w.engine("dlq", "export", w.file), "\n")
 		}
 	}
-	said := w.engine("dlq", "replay", w.file, "--filter", "attributes.dlq_replays == 0")
+	said, _ := w.exits(cli.ExitFailure, "dlq", "replay", w.file, "--filter", "attributes.dlq_replays == 0")
 	if !strings.Contains(said, "failed again") || strings.Contains(said, "no engine runs") {
 		t.Error(said)
 	}
@@ -228,6 +253,9 @@ func TestARunningEngineIsAsked(t *testing.T) {
 	}
 	if audit := w.engine("dlq", "audit", w.file); strings.Count(audit, "replayed to route orders") != 1 {
 		t.Error(audit)
+	}
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil { // it is heard by the engine, which runs
+		t.Fatal(err)
 	}
 	<-running
 }

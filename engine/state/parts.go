@@ -1,0 +1,60 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+)
+
+// A process that runs only some routes of a pipeline has a state directory of
+// its own below the pipeline's: only/a+b.
+const (
+	partsName     = "only"
+	partSeparator = "+"
+)
+
+// Others lists the state directories, of the whole pipeline and of parts of it,
+// in which the state of some of these routes may be. own is not one of them.
+func Others(whole, own string, routes []string) []string {
+	var others []string
+	if _, err := os.Stat(filepath.Join(whole, dbName)); err == nil && !same(whole, own) {
+		others = append(others, whole)
+	}
+	parts, _ := filepath.Glob(filepath.Join(whole, partsName, "*", dbName)) // the pattern is good, or there are none
+	for _, file := range parts {
+		dir := filepath.Dir(file)
+		theirs := strings.Split(filepath.Base(dir), partSeparator)
+		if !same(dir, own) && slices.ContainsFunc(routes, func(r string) bool { return slices.Contains(theirs, r) }) {
+			others = append(others, dir)
+		}
+	}
+	return others
+}
+
+func same(a, b string) bool { return filepath.Clean(a) == filepath.Clean(b) }
+
+// Free reports an error when a process has taken a directory. Who takes one of
+// several for itself takes its own first and asks then: of two at the same
+// time at least one is refused.
+func Free(path string) error {
+	name := filepath.Join(path, lockName)
+	f, err := os.OpenFile(name, os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("state directory %s cannot be looked at: %w", path, err)
+	}
+	defer func() { _ = f.Close() }()                                      // gives the lock back, too
+	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) // its owner has it alone
+	if errors.Is(err, syscall.EWOULDBLOCK) {
+		holder, _ := os.ReadFile(name)
+		return fmt.Errorf("state directory %s is in use by process %s", path, strings.TrimSpace(string(holder)))
+	}
+	return err
+}
