@@ -46,7 +46,7 @@ func TestEveryStageKeepsTheRulesOfItsKind(t *testing.T) {
 		// Its example's other route publishes.
 		"source/watermill": {Feed: publishEvents},
 		// Without PostgreSQL there is nothing to read; its own tests with the tag real have one.
-		"source/outbox": {Skip: skip("it needs a PostgreSQL to read from", "open and close", "probe", "reads", "memory", "receipts")},
+		"source/outbox": {Skip: skip("it needs a PostgreSQL to read from", "open and close", "probe", "reads", "memory", "resumed", "receipts")},
 		// Its example posts to the pipeline's own generator, which is not open here.
 		"sink/http": {Env: map[string]string{"TARGET_URL": taker(t)}},
 	})
