@@ -50,7 +50,7 @@ func Free(path string) error {
 	if err != nil {
 		return fmt.Errorf("state directory %s cannot be looked at: %w", path, err)
 	}
-	defer func() { _ = f.Close() }()                                      // gives the lock back, too
+	defer func() { _ = f.Close() }()                                  // gives the lock back, too
 	err = syscall.Flock(int(f.Fd()), syscall.LOCK_SH|syscall.LOCK_NB) // its owner has it alone
 	if errors.Is(err, syscall.EWOULDBLOCK) {
 		holder, _ := os.ReadFile(name)
