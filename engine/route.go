@@ -93,7 +93,9 @@ func (r *route) run() {
 		return
 	}
 	r.valve.source = source
-	sub := batching.New(r.drain, &r.valve, batchOptions(r.cfg), r.books, r.log, r.park)
+	o := batchOptions(r.cfg)
+	o.Ahead = r.spool == nil && ahead(r.cfg) > 0 // what is spooled is transformed when it comes out
+	sub := batching.New(r.drain, &r.valve, o, r.books, r.log, r.park)
 	closed, err := r.start(r.cfg.Name, r.log, sub, handler, r.park)
 	if err != nil {
 		r.park(err)

@@ -219,6 +219,7 @@ func hasTransforms(r *config.Route) bool {
 // start runs the drain.
 func (s *spooling) start(r *route) error {
 	o := batchOptions(s.cfg)
+	o.Ahead = ahead(s.cfg) > 0
 	s.reader = spool.NewReader(s.store, float64(s.cfg.Spool.DrainRate), o.Size*(o.InFlight+1))
 	// A file that cannot be read parks the whole route: nothing may be added to it.
 	sub := batching.New(s.drain, s.reader, o, s.books, s.log, r.park)

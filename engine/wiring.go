@@ -31,7 +31,28 @@ func (w *wiring) chain(ctx context.Context) (message.HandlerFunc, error) {
 			w.steps[step.Path] = len(w.steps) + 1
 		}
 	}
-	return w.end(ctx, &w.route.Sink, w.route.Middleware)
+	ahead := ahead(w.route)
+	rest, err := w.end(ctx, &w.route.Sink, w.route.Middleware[ahead:])
+	if err != nil || ahead == 0 {
+		return rest, err
+	}
+	return w.put(ctx, w.route.Middleware[:ahead], chain.Turn(rest))
+}
+
+// ahead is how many of a route's first stages work on a batch before it is its
+// turn in its lane: transforms, and the poison queue for what they refuse. Zero
+// where there is no transform among them.
+func ahead(r *config.Route) (n int) {
+	for i, step := range r.Middleware {
+		placed, ok := step.Config.(stage.Placed)
+		switch {
+		case step.Stage.Kind == stage.KindTransform:
+			n = i + 1
+		case !ok || placed.Place().Role != stage.StoresBad:
+			return n
+		}
+	}
+	return n
 }
 
 // end opens a sink and the middlewares before it, and puts them around it.
@@ -40,6 +61,11 @@ func (w *wiring) end(ctx context.Context, sink *config.Sink, list []config.Step)
 	if err != nil {
 		return nil, err
 	}
+	return w.put(ctx, list, h)
+}
+
+// put opens a list of middlewares and puts them around a handler.
+func (w *wiring) put(ctx context.Context, list []config.Step, h message.HandlerFunc) (message.HandlerFunc, error) {
 	middlewares, err := w.middlewares(ctx, list)
 	if err != nil {
 		return nil, err

@@ -3,15 +3,19 @@ package batching
 import "time"
 
 // lane is a sequence of parcels whose order holds. The lane "" holds those
-// for which no order is promised; it may be in flight several times.
+// for which no order is promised; any number of its batches may be in flight.
 type lane struct {
 	name    string
 	parcels queue
 	events  int
 	bytes   int64
-	busy    bool // a batch of this ordered lane is in flight
-	active  bool // it stands in the assembler's list
+	out     int   // batches of this ordered lane that are in flight
+	last    *Live // the last of them
+	active  bool  // it stands in the assembler's list
 }
+
+// ordered says whether the order of the lane's batches holds.
+func (l *lane) ordered() bool { return l.name != "" }
 
 func (l *lane) add(p *parcel) {
 	l.parcels.push(p)

@@ -1,6 +1,7 @@
 package batching
 
 import (
+	"context"
 	"sync/atomic"
 
 	"github.com/ThreeDotsLabs/watermill/message"
@@ -18,6 +19,8 @@ type Live struct {
 	pieces    []piece
 	gathered  []event.Event // own memory, for batches from several parcels
 	unsettled atomic.Int64
+	before    <-chan struct{} // closed when the batch before it in its lane has ended; nil: it had
+	ended     chan struct{}   // nil: no other batch of the lane comes ahead of its turn
 }
 
 // piece says that rows [from, to) of the batch are events of one parcel, from
@@ -37,9 +40,30 @@ func LiveOf(msg *message.Message) *Live {
 // Diverted notes that n events were delivered to another sink than the route's.
 func (l *Live) Diverted(n int) { l.sub.books.Diverted(n) }
 
+// Turn waits until the batch before this one in its lane has ended, or the
+// context has. What keeps the order of a lane comes after it: with
+// Options.Ahead a batch is handed out before its turn.
+func (l *Live) Turn(ctx context.Context) error {
+	if l.before == nil {
+		return nil
+	}
+	select {
+	case <-l.before:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Finish hands the batch back when all of its events are settled. Neither the
-// batch nor its events may be used afterwards.
-func (l *Live) Finish() { l.sub.finished <- l }
+// batch nor its events may be used afterwards. It waits for the batch before
+// this one, which comes to its end whatever happens.
+func (l *Live) Finish() {
+	if l.before != nil {
+		<-l.before
+	}
+	l.sub.finished <- l
+}
 
 func newLive(s *Subscriber) *Live {
 	l := &Live{Batch: event.NewBatch(nil), sub: s}

@@ -10,7 +10,8 @@
 //
 // All queues and lanes belong to the assembler alone, so they need no locks.
 // What is in flight is bounded: InFlight batches in all, one of each ordered
-// lane. When that many are out and enough events wait, the reader is not
+// lane, or two where the second has something to do before its turn (Ahead).
+// When that many are out and enough events wait, the reader is not
 // listened to any more: backpressure is blocking, back to the source.
 package batching
 
@@ -40,6 +41,9 @@ type Options struct {
 	Bytes    int64         // size of a batch
 	MaxEvent int64         // size of an event; larger ones are refused
 	InFlight int           // batches
+	// Ahead hands out a second batch of an ordered lane, which has to wait for its
+	// Turn: what needs no order can be done with it while the first is written.
+	Ahead bool
 }
 
 // Subscriber makes batches of what one Reader reads, once: it cannot be
@@ -257,7 +261,7 @@ func (s *Subscriber) queue(p *parcel) {
 	ln.add(p)
 	s.waiting += len(p.Events)
 	s.weight += p.bytes
-	if !ln.busy {
+	if ln.out == 0 {
 		s.ready += len(p.Events)
 	}
 	if !ln.active {
@@ -267,16 +271,28 @@ func (s *Subscriber) queue(p *parcel) {
 }
 
 // handOut hands out every batch that is ready, and says when the next will be
-// by its age; zero: not before something else happens.
+// by its age; zero: not before something else happens. Lanes with nothing on
+// its way come first.
 func (s *Subscriber) handOut() (next time.Time) {
+	next = s.handOutOf(0)
+	if s.opts.Ahead {
+		s.handOutOf(1)
+	}
+	return next
+}
+
+// handOutOf hands out what is ready of the lanes with so many batches on their
+// way. Behind another only a full one is: until then it may as well grow.
+func (s *Subscriber) handOutOf(out int) (next time.Time) {
 	var now time.Time
 	for i := 0; i < len(s.active) && s.inFlight < s.opts.InFlight; {
 		ln := s.active[i]
-		if ln.busy {
+		full := ln.events >= s.opts.Size || ln.bytes >= s.opts.Bytes
+		if ln.out != out || out > 0 && !full {
 			i++
 			continue
 		}
-		if full := ln.events >= s.opts.Size || ln.bytes >= s.opts.Bytes; !full && !s.draining {
+		if !full && !s.draining {
 			if now.IsZero() {
 				now = s.now()
 			}
@@ -304,15 +320,30 @@ func (s *Subscriber) cut(ln *lane) {
 	l.fill(ln, s.opts.Size, s.opts.Bytes)
 	s.waiting -= before - ln.events
 	s.weight -= bytes - ln.bytes
-	s.ready -= before - ln.events
 	s.queued.Add(int64(ln.events - before))
-	if ln.name != "" {
-		ln.busy = true
-		s.ready -= ln.events
+	if ln.out == 0 {
+		s.ready -= before - ln.events
+	}
+	if ln.ordered() {
+		s.follow(l)
 	}
 	s.inFlight++
 	s.books.Batch()
 	s.out <- stage.Message(context.WithValue(s.drain, liveKey{}, l), l.Batch)
+}
+
+// follow puts a batch behind the one before it in its lane.
+func (s *Subscriber) follow(l *Live) {
+	ln := l.lane
+	if ln.out == 0 {
+		s.ready -= ln.events
+	} else {
+		l.before = ln.last.ended
+	}
+	if s.opts.Ahead {
+		l.ended = make(chan struct{})
+	}
+	ln.out, ln.last = ln.out+1, l
 }
 
 func (s *Subscriber) unused() *Live {
@@ -330,14 +361,19 @@ func (s *Subscriber) unused() *Live {
 
 func (s *Subscriber) takeBack(l *Live) {
 	s.inFlight--
-	if l.lane.busy {
-		l.lane.busy = false
-		s.ready += l.lane.events
+	if ln := l.lane; ln.ordered() {
+		if ln.out--; ln.out == 0 {
+			ln.last = nil
+			s.ready += ln.events
+		}
+		if ln.out == 0 && ln.events == 0 {
+			delete(s.lanes, ln.name)
+		}
 	}
-	if l.lane.events == 0 && l.lane.name != "" {
-		delete(s.lanes, l.lane.name)
+	if l.ended != nil {
+		close(l.ended)
 	}
-	l.lane = nil
+	l.lane, l.before, l.ended = nil, nil, nil
 	s.free = append(s.free, l)
 }
 

@@ -235,6 +235,90 @@ func TestALaneHasOneBatchInFlightAndOthersGoOn(t *testing.T) {
 	})
 }
 
+func TestASecondBatchOfALaneComesAheadOfItsTurn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, batching.Options{Size: 2, Linger: time.Millisecond, InFlight: 4, Ahead: true})
+		b.parcels <- event.Parcel{Lane: "p0", Events: events(5, "a")}
+		first, second := <-b.out, <-b.out
+		if got := fmt.Sprint(messages(second)); got != "[a2 a3]" {
+			t.Errorf("the second batch is %s", got)
+		}
+		turn := make(chan error, 1)
+		go func() { turn <- batching.LiveOf(second).Turn(t.Context()) }()
+		synctest.Wait()
+		if len(turn) > 0 {
+			t.Fatal("it had its turn while the first was in flight")
+		}
+		deliver(first)
+		if err := <-turn; err != nil {
+			t.Fatal(err)
+		}
+		deliver(second)
+		third := <-b.out
+		if got := fmt.Sprint(messages(third)); got != "[a4]" {
+			t.Errorf("the third batch is %s", got)
+		}
+		deliver(third)
+		b.end(t)
+	})
+}
+
+func TestABatchThatIsDoneAheadOfItsTurnLetsNobodyPass(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, batching.Options{Size: 1, InFlight: 4, Ahead: true})
+		b.parcels <- event.Parcel{Lane: "p0", Events: events(3, "a")}
+		first, second := <-b.out, <-b.out
+		stage.BatchOf(second).SettleOpen(event.Filtered)
+		go batching.LiveOf(second).Finish()
+		synctest.Wait()
+		select {
+		case <-b.out:
+			t.Fatal("a third batch is on its way while the first holds up the second")
+		default:
+		}
+		deliver(first)
+		deliver(<-b.out)
+		b.end(t)
+	})
+}
+
+func TestABatchThatIsNotFullStaysBehindTheOneOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, batching.Options{Size: 3, Linger: time.Millisecond, InFlight: 4, Ahead: true})
+		b.parcels <- event.Parcel{Lane: "p0", Events: events(5, "a")}
+		first := <-b.out
+		time.Sleep(time.Second)
+		select {
+		case <-b.out:
+			t.Fatal("two events went out alone, which could have waited for more")
+		default:
+		}
+		deliver(first)
+		deliver(<-b.out)
+		b.end(t)
+	})
+}
+
+func TestWhoWaitsForItsTurnIsToldWhenTimeIsUp(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, batching.Options{Size: 1, InFlight: 2, Ahead: true})
+		b.parcels <- event.Parcel{Lane: "p0", Events: events(2, "a")}
+		first, second := <-b.out, <-b.out
+		b.drain()
+		if err := batching.LiveOf(second).Turn(second.Context()); !errors.Is(err, context.Canceled) {
+			t.Errorf("its turn came while the first is in flight: %v", err)
+		}
+		for _, msg := range []*message.Message{second, first} {
+			live := batching.LiveOf(msg)
+			live.ReturnAll()
+			go live.Finish() // of the second: when the first has
+		}
+		if page := b.end(t); page.Outcomes[event.Returned] != 2 {
+			t.Errorf("%d were returned", page.Outcomes[event.Returned])
+		}
+	})
+}
+
 func TestWhatIsInFlightIsBoundedAndTheSourceIsHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, batching.Options{Size: 1, Linger: 0, InFlight: 2})
@@ -429,6 +513,7 @@ func TestEveryEventIsSettledOnceWhateverHappens(t *testing.T) {
 			InFlight: rapid.IntRange(1, 5).Draw(rt, "in_flight"),
 			Linger:   time.Duration(rapid.IntRange(0, 3).Draw(rt, "linger")) * time.Millisecond,
 			Bytes:    int64(rapid.IntRange(1, 2000).Draw(rt, "bytes")),
+			Ahead:    rapid.Bool().Draw(rt, "ahead"),
 		}
 		type plan struct {
 			lane string
@@ -445,14 +530,26 @@ func TestEveryEventIsSettledOnceWhateverHappens(t *testing.T) {
 			rng := rand.New(rand.NewPCG(seed, 1))
 			answers := make([]int, len(plans))
 			var mu sync.Mutex
-			last := map[string]int64{}
+			last, writing := map[string]int64{}, map[string]bool{}
 			var handling sync.WaitGroup
 			handling.Go(func() {
 				for msg := range b.out {
-					delay := time.Duration(rng.IntN(5)) * time.Millisecond
+					ahead, delay := time.Duration(rng.IntN(5))*time.Millisecond, time.Duration(rng.IntN(5))*time.Millisecond
+					early := o.Ahead && rng.IntN(4) == 0 // nothing of it needs its turn
 					outcomes := []event.Outcome{event.Delivered, event.Filtered, event.Shed, event.Returned}
 					handling.Go(func() {
-						batch := stage.BatchOf(msg)
+						batch, live := stage.BatchOf(msg), batching.LiveOf(msg)
+						time.Sleep(ahead)
+						if early {
+							batch.SettleOpen(event.Filtered)
+							live.Finish()
+							return
+						}
+						if live.Turn(msg.Context()) != nil {
+							batch.ReturnAll()
+							live.Finish()
+							return
+						}
 						mu.Lock()
 						for _, e := range batch.Open() {
 							if e.Source != "" && e.Offset <= last[e.Source] {
@@ -460,12 +557,20 @@ func TestEveryEventIsSettledOnceWhateverHappens(t *testing.T) {
 							}
 							last[e.Source] = max(last[e.Source], e.Offset)
 						}
+						lane := batch.Lane()
+						if lane != "" && writing[lane] {
+							t.Errorf("lane %s: two batches have their turn at once", lane)
+						}
+						writing[lane] = true
 						mu.Unlock()
 						time.Sleep(delay)
+						mu.Lock()
+						writing[lane] = false
+						mu.Unlock()
 						for row := range batch.Open() {
 							batch.Settle(row, outcomes[row%len(outcomes)])
 						}
-						batching.LiveOf(msg).Finish()
+						live.Finish()
 					})
 				}
 			})

@@ -4,6 +4,8 @@
 //
 //	Runner            tries until every event is settled, or gives back
 //	└ guard           metrics; panics; "returned nil with events open"
+//	  └ transform …   those in front of the first middleware work ahead of the
+//	    └ Turn        turn of their batch
 //	  └ middleware    limiter, retry, breaker, poison queue …
 //	    └ guard
 //	      └ transform changes events, once per event

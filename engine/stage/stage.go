@@ -123,8 +123,8 @@ type Applier interface {
 	// may run again. An error that is returned is about the whole batch: Bad
 	// makes the engine look for the bad event by halving, anything else means
 	// that nothing was changed and Apply will be called again. Called from
-	// many goroutines, each with its own batch. After a panic it sees the events
-	// of that call again.
+	// many goroutines, each with its own batch; two batches of one lane may be
+	// in it at the same time. After a panic it sees the events of that call again.
 	Apply(context.Context, *event.Batch) error
 	Close(context.Context) error
 }
