@@ -214,7 +214,7 @@ func TestTheEndIsRememberedBeforeAnythingIsRead(t *testing.T) {
 
 func TestAHugeFileDoesNotHoldUpSmallOnes(t *testing.T) {
 	l := newLab(t)
-	l.write("huge.log", strings.Repeat("line\n", 50*mostLines))
+	l.write("huge.log", strings.Repeat("line\n", 2*maxOut*mostLines))
 	for i := range 5 {
 		l.write(fmt.Sprintf("small%d.log", i), fmt.Sprintf("small %d\n", i))
 	}
@@ -270,7 +270,7 @@ func TestACopyIsReadOnlyOnceItDiffers(t *testing.T) {
 
 func TestAStuckFileDoesNotHoldUpOthersNorFillMemory(t *testing.T) {
 	l := newLab(t)
-	l.write("stuck.log", strings.Repeat("line\n", 50*mostLines))
+	l.write("stuck.log", strings.Repeat("line\n", 2*maxOut*mostLines))
 	l.write("other.log", "fine\n")
 	var held []event.Parcel
 	fine := false
@@ -290,7 +290,7 @@ func TestAStuckFileDoesNotHoldUpOthersNorFillMemory(t *testing.T) {
 		settle(p, event.Delivered)
 	}
 	rest = len(l.read())
-	if all := rest + maxOut*mostLines; all != 50*mostLines {
+	if all := rest + maxOut*mostLines; all != 2*maxOut*mostLines {
 		t.Errorf("%d lines came in all", all)
 	}
 }

@@ -148,6 +148,7 @@ func (s *stream) stuck() bool {
 	return s.out >= maxOut || s.rewind
 }
 
-// maxOut is how many pieces of one stream may be out: enough to fill large
-// batches, and to have the next at hand.
-const maxOut = 16
+// maxOut is how many pieces of one stream may be out: enough to fill two
+// batches of thousands of lines, and to have a third at hand. Their memory is
+// bounded by the engine, which stops reading when enough bytes wait.
+const maxOut = 64
