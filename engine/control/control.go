@@ -4,7 +4,8 @@
 //
 //	/healthz                       200 while the process lives
 //	/readyz                        200 when every route runs, else 503 and why; one
-//	                               with a spool runs while its sink is away
+//	                               with a spool runs while its sink is away, and
+//	                               one that is paused by hand counts as running
 //	/metrics                       Prometheus
 //	/debug/pprof/                  Go profiles
 //	/actuator/health               every dependency, probed now; 503 when one is down
@@ -15,6 +16,7 @@
 //	/consumer/health               as /actuator/health
 //	/actuator/info                 what runs here
 //	/api/v1/routes[/{name}]        the routes, their books and stages
+//	/api/v1/routes/{name}/pause    POST: it reads nothing more until /resume
 //
 // With a token set, everything under /api and /debug and all that stages mount
 // needs it as `Authorization: Bearer …`. Health and metrics are open to probes
@@ -27,6 +29,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net/http"
 	"net/http/pprof"
@@ -62,6 +65,8 @@ func Handler(e *engine.Engine, version string) http.Handler {
 	mux.HandleFunc("GET /actuator/info", c.info)
 	mux.HandleFunc("GET /api/v1/routes", c.routes)
 	mux.HandleFunc("GET /api/v1/routes/{name}", c.route)
+	mux.HandleFunc("/api/v1/routes/{name}/pause", c.steer(e.Pause))
+	mux.HandleFunc("/api/v1/routes/{name}/resume", c.steer(e.Resume))
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
@@ -207,18 +212,41 @@ func (c *control) routes(w http.ResponseWriter, r *http.Request) {
 }
 
 func (c *control) route(w http.ResponseWriter, r *http.Request) {
+	var known []string
 	for _, s := range c.engine.Status() {
 		if s.Name == r.PathValue("name") {
 			answer(w, http.StatusOK, c.describe(&s, r))
 			return
 		}
+		known = append(known, s.Name)
 	}
-	answer(w, http.StatusNotFound, map[string]any{"error": "no route " + strconv.Quote(r.PathValue("name"))})
+	unknown := &engine.UnknownRouteError{Route: r.PathValue("name"), Known: known}
+	answer(w, http.StatusNotFound, map[string]any{"error": unknown.Error()})
+}
+
+// steer pauses or resumes a route, and answers with how it is then: 404 when
+// there is none of that name, 409 when it reads nothing anyway.
+func (c *control) steer(do func(route string) error) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		if r.Method != http.MethodPost {
+			w.Header().Set("Allow", http.MethodPost)
+			answer(w, http.StatusMethodNotAllowed, map[string]any{"error": "the method must be POST, got " + strconv.Quote(r.Method)})
+			return
+		}
+		if err := do(r.PathValue("name")); errors.As(err, new(*engine.SteerError)) {
+			answer(w, http.StatusConflict, map[string]any{"error": err.Error()})
+			return
+		}
+		c.route(w, r)
+	}
 }
 
 func (c *control) state(s *engine.RouteStatus, r *http.Request) map[string]any {
 	m := map[string]any{"state": s.State}
-	if s.Reason != nil && c.trusts(r) {
+	switch {
+	case s.State == engine.Paused:
+		m["reason"], m["paused_since"] = "paused by hand", s.Since.UTC().Truncate(time.Second)
+	case s.Reason != nil && c.trusts(r):
 		m["reason"] = s.Reason.Error()
 	}
 	return m

@@ -3,6 +3,7 @@ package control_test
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -212,5 +213,55 @@ func TestAParkedRouteMakesTheEngineUnreadyAndSaysWhy(t *testing.T) {
 	}
 	if status, _, _ := s.do("GET", "/healthz"); status != 200 {
 		t.Errorf("a parked route makes the process unhealthy: %d", status)
+	}
+}
+
+func TestARouteIsPausedAndResumedOverHTTP(t *testing.T) {
+	s := serve(t, "")
+	for range 2 { // a second time changes nothing
+		if status, body, _ := s.do("POST", "/api/v1/routes/r/pause"); status != 200 || !strings.Contains(body, `"state":"paused"`) {
+			t.Fatalf("%d %s", status, body)
+		}
+	}
+	for path, want := range map[string]string{
+		"/readyz":          `"reason":"paused by hand","state":"paused"`,
+		"/actuator/health": `"reason":"paused by hand","state":"paused"`,
+		"/api/v1/routes":   `"paused_since":"20`,
+		"/metrics":         `millrace_route_state{pipeline="test",route="r",state="paused"} 1`,
+	} {
+		if status, body, _ := s.do("GET", path); status != 200 || !strings.Contains(body, want) {
+			t.Errorf("%s: %d, want %s in %s", path, status, want, body)
+		}
+	}
+	s.source.SendEvents("c")
+	if status, body, _ := s.do("POST", "/api/v1/routes/r/resume"); status != 200 || !strings.Contains(body, `"state":"running"`) ||
+		strings.Contains(body, "paused") {
+		t.Errorf("%d %s", status, body)
+	}
+	if err := s.sink.AwaitDelivered(t.Context(), 3); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestWhatCannotBePausedIsRefusedWithAReason(t *testing.T) {
+	s := serve(t, "token: s3cret")
+	token := []string{"Authorization", "Bearer s3cret"}
+	s.park()
+	for request, want := range map[string]string{
+		"POST /api/v1/routes/r/pause":   `409 {"error":"route r cannot be paused: it is parked, and it reads nothing until`,
+		"POST /api/v1/routes/r/resume":  `409 {"error":"route r cannot be resumed: it is parked`,
+		"POST /api/v1/routes/rr/pause":  `404 {"error":"no route \"rr\"; did you mean \"r\"?"}`,
+		"GET /api/v1/routes/rr":         `404 {"error":"no route \"rr\"; did you mean \"r\"?"}`,
+		"GET /api/v1/routes/r/pause":    `405 {"error":"the method must be POST`,
+		"DELETE /api/v1/routes/r/pause": `405 {"error":"the method must be POST`,
+	} {
+		method, path, _ := strings.Cut(request, " ")
+		status, body, _ := s.do(method, path, token...)
+		if got := fmt.Sprint(status, " ", body); !strings.HasPrefix(got, want) {
+			t.Errorf("%s: %s, want %s", request, got, want)
+		}
+		if status, _, _ := s.do(method, path); status != 401 {
+			t.Errorf("%s without the token: %d", request, status)
+		}
 	}
 }
