@@ -35,8 +35,12 @@ func NewForwarder(k *Kafka, topic string) (*Forwarder, error) {
 func (f *Forwarder) Forward(ctx context.Context, p event.Parcel) error {
 	records := make([]*kgo.Record, len(p.Events))
 	index := make(map[*kgo.Record]int, len(records))
+	unread := make(map[int]bool)
+	for _, refusal := range p.Refused {
+		unread[refusal.Index] = true
+	}
 	for i := range p.Events {
-		records[i] = forwarded(&p.Events[i], p.Origin)
+		records[i] = forwarded(&p.Events[i], p.Origin, !unread[i])
 		index[records[i]] = i
 	}
 	receipt := event.Receipt{}
@@ -57,24 +61,41 @@ func (f *Forwarder) Forward(ctx context.Context, p event.Parcel) error {
 	return nil
 }
 
-// forwarded is the record of an event. One that was made in a pipeline has no
-// original bytes: it is written as JSON. A record without a value stays one.
-func forwarded(e *event.Event, from event.Origin) *kgo.Record {
+// forwarded is the record of an event, with what its source gave it in a
+// header. One that was made in a pipeline has no original bytes: it is written
+// as JSON. A record without a value stays one.
+func forwarded(e *event.Event, from event.Origin, wasRead bool) *kgo.Record {
 	r := &kgo.Record{Value: e.Raw}
 	if e.Key != "" {
 		r.Key = []byte(e.Key)
 	}
 	r.Headers = []kgo.RecordHeader{
-		{Key: "x-dlq-event-id", Value: []byte(e.ID.String())},
+		{Key: idHeader, Value: []byte(e.ID.String())},
 		{Key: ReplayHeader, Value: strconv.AppendInt(nil, int64(ReplaysOf(e)), 10)},
 	}
 	if len(e.TraceID) == 32 && len(e.SpanID) == 16 {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "traceparent", Value: []byte("00-" + e.TraceID + "-" + e.SpanID + "-01")})
 	}
-	if e.Raw == nil && from.Kind != "kafka" {
+	switch {
+	case e.Raw != nil:
+		if given := givenBeside(e, from, wasRead); given != nil {
+			r.Headers = append(r.Headers, kgo.RecordHeader{Key: givenHeader, Value: given})
+		}
+	case from.Kind != "kafka":
 		r.Value = eventjson.Append(nil, e)
 	}
 	return r
+}
+
+// givenBeside is what a reader of the topic cannot know from the bytes of an
+// event, its time and trace included.
+func givenBeside(e *event.Event, from event.Origin, wasRead bool) []byte {
+	entry := Entry{Form: FormOriginal, Payload: e.Raw}
+	entry.Origin.Kind = from.Kind
+	if e.Message != "" && e.Message == string(e.Raw) {
+		entry.Form = FormText
+	}
+	return Given(&entry, e, wasRead)
 }
 
 // Close lets go.

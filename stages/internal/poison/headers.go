@@ -1,6 +1,7 @@
 package poison
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -8,12 +9,45 @@ import (
 	"github.com/google/uuid"
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"millrace/engine/event"
 	"millrace/stages/internal/avro"
+	"millrace/stages/internal/eventjson"
 )
 
 // ReplayHeader is the header of a record that tells how often its event was
 // replayed, in poison topics and in topics that are replayed to.
 const ReplayHeader = "x-dlq-replay-count"
+
+// Headers of the same records with the event's id, and with what its source
+// gave it beside the record's value.
+const (
+	idHeader    = "x-dlq-event-id"
+	givenHeader = "x-dlq-given"
+)
+
+// FromHeader reads a header that a replay to a topic, or a poison queue, gave
+// its record. Call it with all of them once the value is read; what was given
+// wins over that. An error makes the record a bad event.
+func FromHeader(key string, value []byte, e *event.Event) error {
+	switch key {
+	case ReplayHeader:
+		SetReplays(e, value)
+	case idHeader:
+		if id, err := uuid.ParseBytes(value); err == nil && e.ID == uuid.Nil {
+			e.ID = id
+		}
+	case givenHeader:
+		merged := e.Share() // so that one that is damaged changes nothing
+		if err := eventjson.Merge(string(value), &merged); err != nil {
+			return fmt.Errorf("header %s: %w", key, err)
+		}
+		if n := ReplaysOf(e); n > ReplaysOf(&merged) {
+			merged.SetAttribute(Replays, event.Int(int64(n)))
+		}
+		*e = merged
+	}
+	return nil
+}
 
 // record is the Kafka record of an entry: the original bytes as value, the
 // original key, everything else in headers.
@@ -43,14 +77,14 @@ func headers(e *Entry) []kgo.RecordHeader {
 	add("handler_poisoned", e.Route)
 	add("subscriber_poisoned", e.Origin.Kind)
 
-	add("x-dlq-event-id", e.EventID)
+	add(idHeader, e.EventID)
 	add("x-dlq-original-kind", e.Origin.Kind)
 	add("x-dlq-original-topic", e.Origin.Name)
 	add("x-dlq-original-partition", strconv.Itoa(int(e.Origin.Partition)))
 	add("x-dlq-original-offset", strconv.FormatInt(e.Origin.Offset, 10))
 	add("x-dlq-original-timestamp", stamp(e.Origin.Time))
 	add("x-dlq-payload", e.Form)
-	add("x-dlq-given", string(e.Given))
+	add(givenHeader, string(e.Given))
 	add("x-dlq-schema-id", schemaID(e))
 	add("x-dlq-pipeline", e.Pipeline)
 	add("x-dlq-route", e.Route)
@@ -107,7 +141,7 @@ func parse(rec *kgo.Record) Entry {
 		ErrorType: h["x-dlq-error-type"], Attempts: count(h["x-dlq-attempts"]), Replays: count(h[ReplayHeader]),
 		First: unstamp(h["x-dlq-first-failed-at"]), Last: unstamp(h["x-dlq-failed-at"]),
 		TraceID: h["x-dlq-trace-id"], SpanID: h["x-dlq-span-id"],
-		Key: rec.Key, Payload: rec.Value, Form: form(h["x-dlq-payload"], rec.Value), Given: given(h["x-dlq-given"]),
+		Key: rec.Key, Payload: rec.Value, Form: form(h["x-dlq-payload"], rec.Value), Given: given(h[givenHeader]),
 	}
 	e.Origin.Kind = first("x-dlq-original-kind", "subscriber_poisoned")
 	e.Origin.Name = first("x-dlq-original-topic", "topic_poisoned", "__connect.errors.topic", "kafka_dlt-original-topic")
@@ -120,7 +154,7 @@ func parse(rec *kgo.Record) Entry {
 
 // complete finds the best for what the headers left open.
 func complete(e *Entry, rec *kgo.Record, h map[string]string) {
-	id, err := uuid.Parse(h["x-dlq-event-id"])
+	id, err := uuid.Parse(h[idHeader])
 	if err != nil || id == uuid.Nil {
 		id = uuid.NewSHA1(uuid.NameSpaceOID, []byte(rec.Topic+"/"+e.ID))
 	}

@@ -235,6 +235,41 @@ func TestATopicMadeAnewGivesNewIDs(t *testing.T) {
 	}
 }
 
+func TestWhatWasReplayedIntoATopicIsWhatItWas(t *testing.T) {
+	const id = "0197c1a0-0000-7000-8000-00000000000a"
+	replayed := func(value, given string) *kgo.Record {
+		return &kgo.Record{Value: []byte(value), Headers: []kgo.RecordHeader{
+			{Key: "x-dlq-replay-count", Value: []byte("2")}, {Key: "x-dlq-event-id", Value: []byte(id)}, {Key: "x-dlq-given", Value: []byte(given)},
+		}}
+	}
+	l := cluster(t, 1)
+	produce(t, producer(t, l),
+		replayed(`{"message":"m","organisation":"evil","admin":true}`, `{"organisation":"real","source":"shop","metadata":{"file":"/x","replay_count":1},"metadata":{"admin":null}}`),
+		replayed(`{"message":"m","host":"h"}`, `{"organisation":"half","level":"loud"}`),
+		replayed(`no JSON`, `{"host":"web-1"}`))
+	r := l.open(t)
+	defer shut(t, r)
+	p, _ := read(t, r)
+	defer delivered(p)
+	if len(p.Events) != 3 || len(p.Refused) != 2 || p.Refused[0].Index != 1 || p.Refused[1].Index != 2 {
+		t.Fatalf("%d events, refused %+v", len(p.Events), p.Refused)
+	}
+	if e := &p.Events[0]; e.Message != "m" || e.Organisation != "real" || e.Source != "shop" || e.ID.String() != id || len(e.Attributes) != 2 {
+		t.Errorf("got %+v", e)
+	}
+	if !strings.Contains(p.Refused[0].Err.Error(), "header x-dlq-given") || p.Events[1].Organisation != "" {
+		t.Errorf("a damaged header: %v, %+v", p.Refused[0].Err, p.Events[1])
+	}
+	if e := &p.Events[2]; e.Host != "web-1" || e.ID.String() != id {
+		t.Errorf("a bad value: %+v", e)
+	}
+	for i := range p.Events {
+		if n, _ := p.Events[i].Attribute("replay_count"); n != event.Int(2) {
+			t.Errorf("event %d was replayed %v times, want 2", i, n)
+		}
+	}
+}
+
 func TestRawValuesBecomeTheMessage(t *testing.T) {
 	l := cluster(t, 1)
 	produce(t, producer(t, l), &kgo.Record{Value: []byte("just { text")}, &kgo.Record{Value: nil})

@@ -62,8 +62,12 @@ func (d *decoder) parcel(ctx context.Context, pc *parcel) error {
 		if err != nil {
 			return err
 		}
+		if bad == nil {
+			bad = beside(rec, e)
+		}
 		if bad != nil {
 			*e = event.Event{Attributes: e.Attributes[:0]}
+			_ = beside(rec, e) // what can be read there is known all the same
 			pc.refused = append(pc.refused, event.Refusal{Index: len(pc.events) - 1, Err: stage.Bad(
 				fmt.Errorf("topic %s, partition %d, offset %d: %w", rec.Topic, rec.Partition, rec.Offset, bad))})
 		}
@@ -198,11 +202,19 @@ func (ids identity) complete(rec *kgo.Record, e *event.Event) {
 	e.Offset = rec.Offset
 	e.Key = text(rec.Key)
 	e.Raw = rec.Value
-	for i := range rec.Headers { // what was replayed into this topic must not lose its count
-		if h := &rec.Headers[i]; h.Key == poison.ReplayHeader {
-			poison.SetReplays(e, h.Value)
+}
+
+// beside reads what an event that was replayed into this topic must not lose:
+// its id, its count, and what its first source gave it. damaged: why that
+// cannot be read.
+func beside(rec *kgo.Record, e *event.Event) (damaged error) {
+	for i := range rec.Headers {
+		h := &rec.Headers[i]
+		if err := poison.FromHeader(h.Key, h.Value, e); err != nil {
+			damaged = err
 		}
 	}
+	return damaged
 }
 
 // text is the bytes as a string, without a copy.

@@ -58,3 +58,52 @@ func TestLinesOfAFileAreMendedWithTheirSourceAndPlace(t *testing.T) {
 		})
 	}
 }
+
+// topicToTable leads lines that were replayed to a topic into a table.
+const topicToTable = `
+pipeline: lines
+listen: %[1]s
+state: %[2]s/state
+resources: {kafka: {brokers: embedded}, database: {kind: sql, dsn: "sqlite:queue.db"}}
+routes:
+  lines:
+    source: {kafka: {topic: lines, group: g, value: raw}}
+    sink: {sql: {table: mended}}
+  made:
+    source: {generator: {count: 1}}
+    sink: {kafka: {topic: lines, partitions: 1}}
+`
+
+// TestAReplayToATopicKeepsWhatTheSourceGave has lines of a file come back by
+// way of a topic: as they would by way of the route.
+func TestAReplayToATopicKeepsWhatTheSourceGave(t *testing.T) {
+	t.Setenv("ENGINE_ADDR", "")
+	w := newWorld(t, "")
+	w.write("app.log", "disk full\n7\nout of memory\n")
+	w.file = w.write("lines.yaml", fmt.Sprintf(lines, freeAddress(t), w.dir, ""))
+	w.engine("run", w.file)
+	again := w.write("again.yaml", fmt.Sprintf(topicToTable, freeAddress(t), w.dir))
+	w.engine("run", again, "--for", "1s") // makes the topic
+	ids := make(map[string]bool)
+	for _, line := range strings.Split(strings.TrimSpace(w.engine("dlq", "export", w.file)), "\n") {
+		var e stage.PoisonEntry
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		ids[e.EventID] = true
+	}
+	said := w.engine("dlq", "replay", w.file, "--all", "--to", "topic:lines")
+	if !strings.Contains(said, "replayed to topic lines: 2 of 2 delivered") {
+		t.Error(said)
+	}
+	w.engine("run", again, "--for", "1s")
+	rows := w.rows("mended")
+	if strings.Count(rows, "\tmyapp\t") != 2 || strings.Count(rows, "app.log\"") != 2 || !strings.Contains(rows, "\tdiskfull\t") {
+		t.Errorf("what came out of the topic:\n%s", rows)
+	}
+	for id := range ids {
+		if !strings.Contains(rows, id) {
+			t.Errorf("event %s has another id:\n%s", id, rows)
+		}
+	}
+}
