@@ -51,7 +51,7 @@ func Append(buf []byte, e *event.Event) []byte {
 	start := len(buf)
 	if e.ID != uuid.Nil {
 		buf = append(buf, `,"id":"`...)
-		buf = appendID(buf, e.ID)
+		buf = AppendID(buf, e.ID)
 		buf = append(buf, '"')
 	}
 	if !e.Time.IsZero() {
@@ -79,7 +79,8 @@ func Append(buf []byte, e *event.Event) []byte {
 	return append(buf, '}')
 }
 
-func appendID(buf []byte, id uuid.UUID) []byte {
+// AppendID appends an id as text, without quotation marks.
+func AppendID(buf []byte, id uuid.UUID) []byte {
 	buf = append(hex.AppendEncode(buf, id[0:4]), '-')
 	buf = append(hex.AppendEncode(buf, id[4:6]), '-')
 	buf = append(hex.AppendEncode(buf, id[6:8]), '-')

@@ -4,12 +4,16 @@ import (
 	"context"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/google/uuid"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
@@ -80,6 +84,42 @@ func TestReceivedIsAnsweredBeforeAnythingHasBecomeOfIt(t *testing.T) {
 	b.until("it is counted", func() bool { return strings.Contains(b.get("/api/logs/health").body, `"messagesFailed":1`) })
 }
 
+// A request's memory is used again: what comes too late for one must not be
+// taken for the answer of another.
+func TestAnswersThatComeJustInTimeOrJustTooLateAreThoseOfTheirRequest(t *testing.T) {
+	b := start(t, func(c *Config) { c.AckTimeout = stage.Duration(time.Millisecond) })
+	var settling sync.WaitGroup
+	b.fate(func(p event.Parcel) {
+		settling.Go(func() {
+			_ = stage.SystemClock.Sleep(context.Background(), time.Duration(rand.N(2_000))*time.Microsecond)
+			p.Done(receiptOf(p, event.Delivered, nil))
+		})
+	})
+	var posting sync.WaitGroup
+	var yes atomic.Int64
+	for range 8 {
+		posting.Go(func() {
+			for range 50 {
+				id := uuid.NewString()
+				a := b.post("/api/logs", `{"id":"`+id+`","source":"shop","level":"INFO","message":"hello"}`)
+				if a.StatusCode == 202 {
+					yes.Add(1)
+				}
+				if a.StatusCode != 202 && a.StatusCode != 503 || !strings.Contains(a.body, id) {
+					t.Errorf("to %s: %d %s", id, a.StatusCode, a.body)
+				}
+			}
+		})
+	}
+	posting.Wait()
+	b.close() // nothing is read any more
+	settling.Wait()
+	if n := b.src.metrics.totals(); n.sent < yes.Load() {
+		t.Errorf("%d were delivered, %d answered so", n.sent, yes.Load())
+	}
+	b.until("all room is given back", func() bool { return b.src.budget.used.Load() == 0 })
+}
+
 func TestAClientThatGoesAwayLeavesNothingBehind(t *testing.T) {
 	b := start(t, nil)
 	var h held
@@ -126,7 +166,7 @@ func TestWhenThePipelineStopsEveryRequestGetsItsAnswer(t *testing.T) {
 	b.stop()
 	b.read.Wait()
 	a := b.post("/api/logs", hello)
-	a.says(t, 503, "starting or stopping")
+	a.says(t, 503, "starting, paused or stopping")
 	if a.Header.Get("Retry-After") != "5" || !a.Close {
 		t.Errorf("a request after the stop: %v, close %v", a.Header, a.Close)
 	}
@@ -153,7 +193,7 @@ func TestWhenThePipelineStopsEveryRequestGetsItsAnswer(t *testing.T) {
 
 func TestNothingIsTakenBeforeTheEngineReads(t *testing.T) {
 	b := opened(t, nil)
-	b.post("/api/logs", hello).says(t, 503, "starting or stopping")
+	b.post("/api/logs", hello).says(t, 503, "starting, paused or stopping")
 	b.begin()
 	b.post("/api/logs", hello).says(t, 202)
 }

@@ -49,10 +49,10 @@ func BenchmarkDecode(b *testing.B) {
 			before := cpu()
 			for range b.N {
 				s.budget.used.Store(0)
-				r.begin(s.clock.Now())
+				r.begin(time.Now())
 				r.body = body
-				stamp, _ := s.stamp(req, r, noOne)
-				if no := r.decode(c.format, false, stamp.event); no != nil || len(r.events) != c.events {
+				r.prepare(req, noOne, c.format)
+				if no := r.decode(c.format, false); no != nil || len(r.events) != c.events {
 					b.Fatal(no)
 				}
 			}

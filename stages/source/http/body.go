@@ -46,7 +46,8 @@ func (r *request) read(w http.ResponseWriter, req *http.Request) *refusal {
 		return r.tooLarge()
 	}
 	r.src.beginReading(w)
-	raw := &rawBody{from: req.Body, left: limit + 1}
+	r.raw = rawBody{from: req.Body, left: limit + 1}
+	raw := &r.raw
 	if packed {
 		no = r.unpack(raw)
 	} else {
@@ -70,7 +71,7 @@ func (r *request) unpack(raw *rawBody) *refusal {
 var unpackers = sync.Pool{New: func() any { return new(gzip.Reader) }}
 
 func isPacked(req *http.Request) (bool, *refusal) {
-	switch encoding := req.Header.Get("Content-Encoding"); strings.ToLower(encoding) {
+	switch encoding := first(req.Header["Content-Encoding"]); strings.ToLower(encoding) {
 	case "", "identity":
 		return false, nil
 	case "gzip", "x-gzip":
@@ -182,7 +183,7 @@ func (s *source) beginReading(w http.ResponseWriter) {
 // while the answer is waited for, which would end the request. It stays for a
 // body that was given up: the server reads on for a while.
 func (s *source) endReading(w http.ResponseWriter, arrived time.Time) {
-	left := s.cfg.ReadTimeout.Std() - s.clock.Now().Sub(arrived)
+	left := s.cfg.ReadTimeout.Std() - time.Since(arrived)
 	if s.listener == nil || left <= s.cfg.AckTimeout.Std()+time.Second {
 		_ = http.NewResponseController(w).SetReadDeadline(time.Time{})
 	}
@@ -190,8 +191,8 @@ func (s *source) endReading(w http.ResponseWriter, arrived time.Time) {
 
 // boundWriting gives an answer that had to be waited for the time of any other:
 // the deadline of its connection counts from the request.
-func (s *source) boundWriting(w http.ResponseWriter, arrived time.Time) {
-	if s.listener != nil && s.clock.Now().Sub(arrived) > writeTimeout/2 {
+func (s *source) boundWriting(w http.ResponseWriter, waited time.Duration) {
+	if s.listener != nil && waited > writeTimeout/2 {
 		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	}
 }

@@ -18,7 +18,7 @@ func (s *source) formatOf(req *http.Request) string {
 	if s.cfg.Format != formatAuto {
 		return s.cfg.Format
 	}
-	given := req.Header.Get("Content-Type")
+	given := first(req.Header["Content-Type"])
 	if given == "" || given == "application/json" {
 		return formatJSON
 	}
@@ -35,19 +35,18 @@ func (s *source) formatOf(req *http.Request) string {
 }
 
 // decode makes events of the body. Items that are none are left out, and named
-// in r.failures; a refusal is about the body as a whole. check finishes each
-// event and says what is wrong with it.
-func (r *request) decode(format string, batch bool, check func(e *event.Event) (field, reason string)) *refusal {
+// in r.failures; a refusal is about the body as a whole.
+func (r *request) decode(format string, batch bool) *refusal {
 	r.body = bytes.TrimPrefix(r.body, byteOrderMark)
 	switch {
 	case format == formatNDJSON:
-		return r.decodeLines(check, func(line []byte, e *event.Event) error { return eventjson.DecodeString(textOf(line), e) })
+		return r.decodeLines(func(line []byte, e *event.Event) error { return eventjson.DecodeString(textOf(line), e) })
 	case format == formatLines:
-		return r.decodeLines(check, plainLine)
+		return r.decodeLines(plainLine)
 	case batch || firstByte(r.body) == '[':
-		return r.decodeArray(check)
+		return r.decodeArray()
 	default:
-		return r.decodeSingle(check)
+		return r.decodeSingle()
 	}
 }
 
@@ -65,7 +64,7 @@ func firstByte(body []byte) byte {
 	return 0
 }
 
-func (r *request) decodeSingle(check func(*event.Event) (string, string)) *refusal {
+func (r *request) decodeSingle() *refusal {
 	r.single = true
 	e := r.slot()
 	err := eventjson.DecodeString(textOf(r.body), e)
@@ -76,7 +75,7 @@ func (r *request) decodeSingle(check func(*event.Event) (string, string)) *refus
 		return no
 	}
 	e.Raw = r.body[:len(r.body):len(r.body)]
-	if field, reason := check(e); reason != "" {
+	if field, reason := r.check(e); reason != "" {
 		status := http.StatusBadRequest
 		if r.src.tooLarge(e) {
 			status = http.StatusRequestEntityTooLarge
@@ -91,7 +90,7 @@ func (r *request) decodeSingle(check func(*event.Event) (string, string)) *refus
 	return r.chargeEvents(1)
 }
 
-func (r *request) decodeArray(check func(*event.Event) (string, string)) *refusal {
+func (r *request) decodeArray() *refusal {
 	array, err := eventjson.NewArray(textOf(r.body))
 	if err != nil {
 		return malformed(err)
@@ -107,7 +106,7 @@ func (r *request) decodeArray(check func(*event.Event) (string, string)) *refusa
 			r.events = r.events[:0] // nothing of it is taken
 			return malformed(err)
 		}
-		if no := r.item([]byte(nil), raw, bad, check); no != nil {
+		if no := r.item([]byte(nil), raw, bad); no != nil {
 			return no
 		}
 	}
@@ -120,7 +119,7 @@ func malformed(err error) *refusal {
 }
 
 // item deals with one of several items, which is in the last slot.
-func (r *request) item(line []byte, raw string, bad error, check func(*event.Event) (string, string)) *refusal {
+func (r *request) item(line []byte, raw string, bad error) *refusal {
 	if r.items >= r.src.cfg.MaxEvents {
 		r.events = r.events[:0]
 		return refuse(http.StatusRequestEntityTooLarge, "the request holds more than %d events, which is the most that is taken", r.src.cfg.MaxEvents)
@@ -135,7 +134,7 @@ func (r *request) item(line []byte, raw string, bad error, check func(*event.Eve
 	} else {
 		e.Raw = line[:len(line):len(line)]
 		e.Offset = int64(r.items)
-		f.field, f.reason = check(e)
+		f.field, f.reason = r.check(e)
 	}
 	if f.reason != "" {
 		r.leaveOut(f)
@@ -160,7 +159,7 @@ func (r *request) chargeEvents(n int64) *refusal {
 	return nil
 }
 
-func (r *request) decodeLines(check func(*event.Event) (string, string), decode func([]byte, *event.Event) error) *refusal {
+func (r *request) decodeLines(decode func([]byte, *event.Event) error) *refusal {
 	for rest := r.body; len(rest) > 0; {
 		line := rest
 		if end := bytes.IndexByte(rest, '\n'); end >= 0 {
@@ -172,7 +171,7 @@ func (r *request) decodeLines(check func(*event.Event) (string, string), decode 
 			continue
 		}
 		bad := decode(line, r.slot())
-		if no := r.item(line, "", bad, check); no != nil {
+		if no := r.item(line, "", bad); no != nil {
 			return no
 		}
 	}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"millrace/engine/event"
@@ -138,20 +139,35 @@ func (o *outcome) appendFailures(buf []byte) []byte {
 	return append(buf, ']')
 }
 
-// appendTime appends a time as text, in UTC with milliseconds.
+// appendTime appends a time as text, in UTC with milliseconds. What the answers
+// of a second have in common is made once.
 func appendTime(buf []byte, t time.Time) []byte {
-	return t.UTC().AppendFormat(buf, `"2006-01-02T15:04:05.000Z"`)
+	is := second.Load()
+	if is == nil || is.unix != t.Unix() {
+		is = &secondText{t.Unix(), t.UTC().Format(`"2006-01-02T15:04:05.`)}
+		second.Store(is)
+	}
+	ms := t.Nanosecond() / int(time.Millisecond)
+	return append(append(buf, is.text...), byte('0'+ms/100), byte('0'+ms/10%10), byte('0'+ms%10), 'Z', '"')
 }
+
+// secondText is a second as text.
+type secondText struct {
+	unix int64
+	text string
+}
+
+var second atomic.Pointer[secondText] // the one that was written last
 
 // appendText appends a JSON string.
 func appendText(buf []byte, s string) []byte { return eventjson.AppendText(buf, s) }
 
-// idOf is an event's id as its client knows it.
-func idOf(e *event.Event) string {
+// idOf is an event's id as its client knows it, until the request ends.
+func (r *request) idOf(e *event.Event) string {
 	if own, ok := e.Attribute(eventjson.OriginalID); ok {
 		return strings.Clone(own.String())
 	}
-	return e.ID.String()
+	return textOf(eventjson.AppendID(r.id[:0], e.ID))
 }
 
 // template is the text of an answer with places for values.

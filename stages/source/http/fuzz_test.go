@@ -6,6 +6,7 @@ import (
 	"net/http/httptest"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -36,11 +37,13 @@ func digest(s *source, format string, batch bool, header http.Header, body []byt
 	}
 	r := s.requests.Get().(*request)
 	s.budget.take(perRequest)
-	r.begin(s.clock.Now())
+	r.begin(time.Now())
 	no := r.read(httptest.NewRecorder(), req)
 	if no == nil {
-		stamp, _ := s.stamp(req, r, noOne)
-		no = r.decode(format, batch, stamp.event)
+		no = r.prepare(req, noOne, format)
+	}
+	if no == nil {
+		no = r.decode(format, batch)
 	}
 	return r, no
 }

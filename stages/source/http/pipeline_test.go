@@ -140,7 +140,7 @@ func (p *plant) post(url, body string, header ...string) reply {
 		defer a.Body.Close()
 		text, _ := io.ReadAll(a.Body)
 		last = reply{a.StatusCode, string(text), a.Header.Get("Retry-After")}
-		return !strings.Contains(last.body, "starting or stopping")
+		return !strings.Contains(last.body, "starting, paused or stopping")
 	})
 	return last
 }

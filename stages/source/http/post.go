@@ -17,15 +17,16 @@ func (s *source) post(w http.ResponseWriter, req *http.Request, batch bool) {
 		return
 	}
 	r := s.requests.Get().(*request)
-	r.begin(s.clock.Now())
+	r.begin(time.Now())
 	defer r.release()
 	if no := r.read(w, req); no != nil {
 		s.refuse(w, r, no)
 		return
 	}
-	stamp, no := s.stamp(req, r, who)
+	format := s.formatOf(req)
+	no = r.prepare(req, who, format)
 	if no == nil {
-		no = r.decode(s.formatOf(req), batch, stamp.event)
+		no = r.decode(format, batch)
 	}
 	if no != nil {
 		if no.status == http.StatusBadRequest {
@@ -59,23 +60,24 @@ func (s *source) admit(w http.ResponseWriter, req *http.Request) (access.Who, *r
 }
 
 func stopping() *refusal {
-	no := refuse(http.StatusServiceUnavailable, "no events are taken at the moment: the pipeline is starting or stopping")
+	no := refuse(http.StatusServiceUnavailable, "no events are taken at the moment: the route is starting, paused or stopping")
 	no.after, no.hangUp = 5*time.Second, true
 	return no
 }
 
 // take puts the events of a request in line and answers when it is time to.
 func (s *source) take(w http.ResponseWriter, req *http.Request, r *request) {
-	o := &outcome{single: r.single, accepted: len(r.events), failed: len(r.failures), failures: r.failures, at: r.arrived}
+	o := &r.outcome
+	*o = outcome{single: r.single, accepted: len(r.events), failed: len(r.failures), failures: r.failures, at: r.arrived}
 	if len(r.events) == 0 {
 		s.good(w, r, o)
 		return
 	}
 	if r.single || s.form.words == "" {
-		o.id = idOf(&r.events[0]) // while they are ours
+		o.id = r.idOf(&r.events[0]) // while they are ours
 	}
-	r.timer.Reset(s.cfg.AckTimeout.Std())
-	defer r.timer.Stop()
+	r.expect()
+	defer r.rest()
 	if no := s.enqueue(req, r); no != nil {
 		o.accepted = 0
 		s.refuse(w, r, no)
@@ -86,12 +88,14 @@ func (s *source) take(w http.ResponseWriter, req *http.Request, r *request) {
 		return
 	}
 	select {
-	case <-r.settled:
-		s.boundWriting(w, r.arrived)
-		s.tell(w, r, o)
-	case <-r.timer.C:
-		s.boundWriting(w, r.arrived)
-		s.late(w, r, o)
+	case what := <-r.news:
+		if what == settled {
+			s.boundWriting(w, r.took)
+			s.tell(w, r, o)
+		} else {
+			s.boundWriting(w, s.cfg.AckTimeout.Std())
+			s.late(w, r, o)
+		}
 	case <-req.Context().Done():
 		r.fate.CompareAndSwap(inLine, withdrawn) // its client has gone; what was taken goes on
 	}
@@ -109,7 +113,7 @@ func (s *source) enqueue(req *http.Request, r *request) *refusal {
 		case <-phase.ended:
 			r.holders.Add(-1)
 			return stopping()
-		case <-r.timer.C:
+		case <-r.news: // it is late: nothing else can come yet
 			r.holders.Add(-1)
 			return noRoom()
 		case <-req.Context().Done():
@@ -140,47 +144,54 @@ func (s *source) late(w http.ResponseWriter, r *request, o *outcome) {
 
 // stamp is what the events of one request have in common.
 type stamp struct {
-	src         *source
-	arrived     time.Time
-	millis      int64
 	trace, span string
 	ids         *idempotent // nil: events without ids get new ones
-	values      []string    // of src.setters
+	values      []string    // of the source's setters
 	lines       bool
-	items       *int
 }
 
-func (s *source) stamp(req *http.Request, r *request, who access.Who) (*stamp, *refusal) {
-	t := &stamp{src: s, arrived: r.arrived, millis: r.arrived.UnixMilli(), items: &r.items, lines: s.formatOf(req) == formatLines}
+// prepare finds out what the events of a request have in common.
+func (r *request) prepare(req *http.Request, who access.Who, format string) *refusal {
+	r.stamp = stamp{lines: format == formatLines}
 	if given := req.Header["Traceparent"]; len(given) == 1 {
-		t.trace, t.span = traceparent(given[0])
+		r.stamp.trace, r.stamp.span = traceparent(given[0])
 	}
-	if key := req.Header.Get("Idempotency-Key"); key != "" {
+	if key := first(req.Header["Idempotency-Key"]); key != "" {
 		if len(key) > longestKey {
 			no := refuse(http.StatusBadRequest, "Idempotency-Key: must have at most %d characters, got %d", longestKey, len(key))
 			no.field = "Idempotency-Key"
-			return nil, no
+			return no
 		}
 		ids := newIdempotent(who.Name, key)
-		t.ids = &ids
+		r.stamp.ids = &ids
 	}
-	if len(s.setters) > 0 {
-		client := s.proxies.client(req)
-		for _, setter := range s.setters {
-			t.values = append(t.values, setter.from.value(req, client, who))
+	if setters := r.src.setters; len(setters) > 0 {
+		client := r.src.proxies.client(req)
+		for _, setter := range setters {
+			r.stamp.values = append(r.stamp.values, setter.from.value(req, client, who))
 		}
 	}
-	return t, nil
+	return nil
 }
 
-// event completes an event and says what is wrong with it.
-func (t *stamp) event(e *event.Event) (field, reason string) {
+// first is the value of a header that is looked up by its canonical name, which
+// Header.Get would have to make sure of.
+func first(values []string) string {
+	if len(values) == 0 {
+		return ""
+	}
+	return values[0]
+}
+
+// check completes an event and says what is wrong with it.
+func (r *request) check(e *event.Event) (field, reason string) {
+	s, t := r.src, &r.stamp
 	for i, value := range t.values {
-		t.src.setters[i].to(e, value)
+		s.setters[i].to(e, value)
 	}
 	if !t.lines {
-		for i := range t.src.required {
-			if q := &t.src.required[i]; q.blank(e) {
+		for i := range s.required {
+			if q := &s.required[i]; q.blank(e) {
 				return q.name, q.name + ": must be there and not be blank"
 			}
 		}
@@ -188,20 +199,20 @@ func (t *stamp) event(e *event.Event) (field, reason string) {
 	switch {
 	case e.ID != noID:
 	case t.ids != nil:
-		e.ID = t.ids.id(*t.items)
+		e.ID = t.ids.id(r.items)
 	default:
-		e.ID = newID(t.millis)
+		e.ID = newID(r.arrived.UnixMilli())
 	}
 	if e.Time.IsZero() {
-		e.Time = t.arrived
+		e.Time = r.arrived
 	}
 	if e.TraceID == "" {
 		e.TraceID, e.SpanID = t.trace, t.span
 	}
-	e.Due = t.arrived.UnixNano()
-	if t.src.tooLarge(e) {
+	e.Due = r.arrived.UnixNano()
+	if s.tooLarge(e) {
 		return "", fmt.Sprintf("the event has %d bytes, with its original, more than the %d that are taken (batch.max_event)",
-			e.Size(), t.src.maxEvent)
+			e.Size(), s.maxEvent)
 	}
 	return "", ""
 }

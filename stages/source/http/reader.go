@@ -19,7 +19,6 @@ var noID uuid.UUID
 type source struct {
 	cfg      *Config
 	name     string
-	clock    stage.Clock
 	origin   event.Origin
 	form     form
 	setters  []setter
@@ -58,7 +57,7 @@ const lineLength = 256
 
 func newSource(c *Config, settings stage.Settings) (*source, error) {
 	s := &source{
-		cfg: c, name: settings.Pipeline + "." + settings.Route, clock: settings.Clock,
+		cfg: c, name: settings.Pipeline + "." + settings.Route,
 		origin: event.Origin{Kind: "http", Name: settings.Name},
 		form:   newForm(c), setters: newSetters(c.Fields), required: c.requirements(), proxies: newProxies(c.Proxies),
 		budget: newBudget(int64(c.Buffer)), maxEvent: settings.MaxEvent, line: make(chan *request, lineLength),
@@ -141,18 +140,18 @@ func (s *source) hand(r *request) (event.Parcel, bool) {
 func (s *source) reads() bool { return !s.phase.Load().over() }
 
 // settled keeps the figures of a request whose events are settled.
-func (s *source) settled(r *request, receipt *event.Receipt) {
-	if receipt.Counts[event.Delivered]+receipt.Counts[event.Filtered] > 0 {
+func (s *source) settled(r *request) {
+	if r.receipt.Counts[event.Delivered]+r.receipt.Counts[event.Filtered] > 0 && s.overdue.Load() {
 		s.overdue.Store(false)
 	}
-	s.metrics.settled(receipt, len(r.events), s.clock.Now().Sub(r.arrived))
+	s.metrics.settled(&r.receipt, len(r.events), r.took)
 }
 
 // down says why no events are taken; "": they are.
 func (s *source) down() string {
 	switch {
 	case !s.reads():
-		return "the pipeline is starting or stopping"
+		return "the route is starting, paused or stopping"
 	case s.budget.full():
 		return "the buffer is full"
 	case s.overdue.Load():

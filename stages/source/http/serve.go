@@ -55,8 +55,11 @@ func (s *source) endpoint(send, get http.HandlerFunc) http.Handler {
 
 // cors says in an answer that a page may read it, if it may.
 func (s *source) cors(w http.ResponseWriter, r *http.Request) bool {
+	if len(s.cfg.CORS.Origins) == 0 {
+		return false
+	}
 	origin := r.Header.Get("Origin")
-	if origin == "" || len(s.cfg.CORS.Origins) == 0 {
+	if origin == "" {
 		return false
 	}
 	w.Header().Add("Vary", "Origin")
