@@ -61,16 +61,25 @@ func wantsCertificate(err error) bool {
 	return errors.As(err, &op) && op.Op == "remote error" && strings.Contains(op.Err.Error(), "certificate")
 }
 
-// advised says what to set.
-func advised(err error) error {
-	advice := ""
+// certificateAdvice says what to set for an error about certificates; "": it is
+// another. key is the TLS of the peer.
+func certificateAdvice(err error, key, peer string) string {
 	switch {
 	case errors.As(err, new(x509.UnknownAuthorityError)):
-		advice = "set tls.ca of the kafka resource to the certificate file of the authority that signed the broker's"
+		return fmt.Sprintf("set %s.ca of the kafka resource to the certificate file of the authority that signed the %s's", key, peer)
 	case errors.As(err, new(x509.HostnameError)):
-		advice = "set tls.server_name of the kafka resource to a name in the broker's certificate"
+		return fmt.Sprintf("set %s.server_name of the kafka resource to a name in the %s's certificate", key, peer)
 	case wantsCertificate(err):
-		advice = "the broker wants a certificate that it trusts: set tls.cert and tls.key of the kafka resource"
+		return fmt.Sprintf("the %s wants a certificate that it trusts: set %s.cert and %[2]s.key of the kafka resource", peer, key)
+	}
+	return ""
+}
+
+// advised says what to set.
+func advised(err error) error {
+	advice := certificateAdvice(err, "tls", "broker")
+	switch {
+	case advice != "":
 	case errors.Is(err, kerr.SaslAuthenticationFailed):
 		advice = "check sasl.user and sasl.password of the kafka resource"
 	case errors.Is(err, kerr.UnsupportedSaslMechanism):

@@ -105,8 +105,11 @@ func (c *Cluster) openRegistry(cfg *Config, s stage.Settings, address string) er
 		c.registryURL = urls
 		s.Log.Info("embedded schema registry at " + urls + ", not for production; for another set " + toSet(s, "registry"))
 	}
-	var err error
-	c.registry, err = newRegistry(s.Name, splitList(urls))
+	encryption, err := cfg.registryEncryption(s)
+	if err != nil {
+		return err
+	}
+	c.registry, err = newRegistry(s.Name, splitList(urls), encryption)
 	return err
 }
 

@@ -54,6 +54,10 @@ type Config struct {
 	// serves a small one from this process. Default: embedded when the brokers
 	// are, else none.
 	Registry stage.Secret `yaml:"registry"`
+	// RegistryTLS encrypts the connections to a registry at https:// otherwise
+	// than by the authorities that this machine trusts: {ca: file}, and more.
+	// Default: with these authorities, and without a certificate of our own.
+	RegistryTLS *TLS `yaml:"registry_tls"`
 	// ClientID names this program to the brokers. Default millrace.
 	ClientID string `yaml:"client_id"`
 	// TLS encrypts the connections to the brokers: true, or with more to say
@@ -77,6 +81,7 @@ func (c *Config) Validate(p *stage.Problems) {
 		c.checkSecurity(p)
 	}
 	c.checkRegistry(p)
+	c.checkRegistrySecurity(p)
 	if c.EmbeddedRetention < 1<<20 {
 		p.Add("embedded_retention", "must be at least 1MiB, got %v", c.EmbeddedRetention)
 	}

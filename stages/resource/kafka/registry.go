@@ -2,6 +2,7 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/http"
@@ -42,11 +43,16 @@ type Registry struct {
 
 type registered struct{ subject, schema string }
 
-// newRegistry makes the client; no URL: there is no registry.
-func newRegistry(resource string, urls []string) (*Registry, error) {
+// newRegistry makes the client; no URL: there is no registry. encryption is for
+// URLs with https; nil: what this machine trusts.
+func newRegistry(resource string, urls []string, encryption *tls.Config) (*Registry, error) {
+	transport := http.DefaultTransport.(*http.Transport).Clone()
+	if encryption != nil {
+		transport.TLSClientConfig = encryption
+	}
 	r := &Registry{
 		resource: resource,
-		http:     &http.Client{Timeout: registryTimeout, Transport: http.DefaultTransport.(*http.Transport).Clone()},
+		http:     &http.Client{Timeout: registryTimeout, Transport: transport},
 		schemas:  map[int]string{}, unknown: map[int]time.Time{}, ids: map[registered]int{},
 	}
 	if len(urls) == 0 {
@@ -187,7 +193,9 @@ func classifyHTTP(err error) error {
 	switch statusOf(err) {
 	case http.StatusBadRequest, http.StatusUnauthorized, http.StatusForbidden, http.StatusUnprocessableEntity, http.StatusMethodNotAllowed:
 		return stage.Fatal(err)
-	default:
-		return Classify(err)
 	}
+	if advice := certificateAdvice(err, "registry_tls", "registry"); advice != "" {
+		return stage.Fatal(fmt.Errorf("%w; %s", err, advice))
+	}
+	return Classify(err)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"strings"
 
@@ -16,19 +17,19 @@ import (
 	"millrace/engine/stage"
 )
 
-// TLS says how connections to the brokers are encrypted. `true` is enough when
-// a well-known authority signed the brokers' certificates.
+// TLS says how connections to the brokers, or to the registry, are encrypted.
+// `true` is enough when a well-known authority signed their certificates.
 type TLS struct {
 	// CA is a file with the certificates (PEM) of the authorities that may vouch
-	// for the brokers. Default: those that this machine trusts.
+	// for the other side. Default: those that this machine trusts.
 	CA stage.Path `yaml:"ca"`
 	// Cert is a file with this program's own certificate (PEM), and the chain up
-	// to its authority, for brokers that ask for one. It needs key.
+	// to its authority, where the other side asks for one. It needs key.
 	Cert stage.Path `yaml:"cert"`
 	// Key is the file with the private key (PEM) of cert.
 	Key stage.Path `yaml:"key"`
-	// ServerName is the name that the brokers' certificates must hold. Default:
-	// the host that is connected to.
+	// ServerName is the name that the other side's certificate must hold.
+	// Default: the host that is connected to.
 	ServerName string `yaml:"server_name"`
 	// SkipVerify accepts any certificate: whoever sits on the way can read and
 	// change everything. Never in production. Default false.
@@ -66,12 +67,7 @@ func (c *Config) encrypted() bool { return c.TLS != nil && !c.TLS.off }
 // checkSecurity checks encryption and login, with the files they name.
 func (c *Config) checkSecurity(p *stage.Problems) {
 	if c.encrypted() {
-		if key, err := c.TLS.check(); err != nil {
-			p.Add("tls."+key, "%v", err)
-		}
-		if c.TLS.SkipVerify {
-			p.Warn("tls.skip_verify", "true accepts any certificate: whoever sits on the way reads the password and all events; set tls.ca to the authority's file instead")
-		}
+		c.TLS.validate(p, "tls", "the password and all events")
 	}
 	if c.SASL == nil {
 		return
@@ -86,6 +82,47 @@ func (c *Config) checkSecurity(p *stage.Problems) {
 	if !c.encrypted() && strings.EqualFold(c.SASL.Mechanism, "plain") {
 		p.Warn("sasl.mechanism", "plain sends the password readable for all on the way; set tls: true")
 	}
+}
+
+// checkRegistrySecurity checks the encryption on the way to the registry.
+func (c *Config) checkRegistrySecurity(p *stage.Problems) {
+	if c.RegistryTLS == nil || c.RegistryTLS.off {
+		return
+	}
+	for _, text := range splitList(c.Registry.Reveal()) {
+		if u, err := url.Parse(text); err == nil && u.Scheme == "http" {
+			p.Add("registry_tls", "is for a registry whose URL begins with https://; http:// is not encrypted")
+			return
+		}
+	}
+	c.RegistryTLS.validate(p, "registry_tls", "the password and all schemas")
+}
+
+// validate checks the files of the TLS with a key. seen is what others see
+// without certificates.
+func (t *TLS) validate(p *stage.Problems, key, seen string) {
+	if below, err := t.check(); err != nil {
+		p.Add(key+"."+below, "%v", err)
+	}
+	if t.SkipVerify {
+		p.Warn(key+".skip_verify", "true accepts any certificate: whoever sits on the way reads %s; set %s.ca to the authority's file instead", seen, key)
+	}
+}
+
+// registryEncryption is how the registry's client encrypts; nil: as it does by
+// itself.
+func (c *Config) registryEncryption(s stage.Settings) (*tls.Config, error) {
+	if c.embeddedRegistry() || c.RegistryTLS == nil || c.RegistryTLS.off {
+		return nil, nil
+	}
+	config, err := c.RegistryTLS.config("registry_tls")
+	if err != nil {
+		return nil, stage.Fatal(err)
+	}
+	if c.RegistryTLS.SkipVerify {
+		s.Log.Warn("registry_tls.skip_verify: the registry's certificate is NOT checked; whoever sits on the way reads and changes everything")
+	}
+	return config, nil
 }
 
 // check reads the files; key names what is wrong.
@@ -128,14 +165,15 @@ func (t *TLS) own() ([]tls.Certificate, error) {
 	return []tls.Certificate{pair}, nil
 }
 
-func (t *TLS) config() (*tls.Config, error) {
+// config is the client's; key is that of the TLS.
+func (t *TLS) config(key string) (*tls.Config, error) {
 	pool, err := t.authorities()
 	if err != nil {
-		return nil, fmt.Errorf("tls.ca: %w", err)
+		return nil, fmt.Errorf("%s.ca: %w", key, err)
 	}
 	own, err := t.own()
 	if err != nil {
-		return nil, fmt.Errorf("tls.cert: %w", err)
+		return nil, fmt.Errorf("%s.cert: %w", key, err)
 	}
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12, RootCAs: pool, Certificates: own, ServerName: t.ServerName,
@@ -151,7 +189,7 @@ func (c *Config) securityOpts(s stage.Settings) ([]kgo.Opt, error) {
 	}
 	var opts []kgo.Opt
 	if c.encrypted() {
-		config, err := c.TLS.config()
+		config, err := c.TLS.config("tls")
 		if err != nil {
 			return nil, stage.Fatal(err)
 		}

@@ -2,9 +2,13 @@ package kafka
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
+	"log"
 	"net"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,6 +20,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/engine/stage"
+	"millrace/stages/resource/kafka/registry"
 )
 
 // guarded is a Kafka with two doors: one for logins, one for certificates.
@@ -155,7 +160,7 @@ func TestWrongFilesAreNamedBeforeTheRun(t *testing.T) {
 	if err := os.WriteFile(empty, []byte("nothing"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for want, tls := range map[string]*TLS{
+	for want, encryption := range map[string]*TLS{
 		"tls.ca: open no-such.pem":               {CA: "no-such.pem"},
 		"tls.ca: " + empty + " holds no":         {CA: stage.Path(empty)},
 		"tls.cert: cert and key go together":     {Cert: stage.Path(ca)},
@@ -163,7 +168,69 @@ func TestWrongFilesAreNamedBeforeTheRun(t *testing.T) {
 		"tls.skip_verify: true accepts any":      {SkipVerify: true},
 	} {
 		c := Stage.New().(*Config)
-		c.Brokers, c.TLS = "kafka:9092", tls
+		c.Brokers, c.TLS = "kafka:9092", encryption
+		var p stage.Problems
+		c.Validate(&p)
+		if len(p.Found) != 1 || !strings.HasPrefix(p.Found[0].Key+": "+p.Found[0].Text, want) {
+			t.Errorf("want %q, got %v", want, p.Found)
+		}
+	}
+}
+
+// TestARegistryBehindTLSIsReached has a registry that asks for a certificate,
+// and whose own only its authority vouches for.
+func TestARegistryBehindTLSIsReached(t *testing.T) {
+	ca, sign := authority(t)
+	foreign, _ := authority(t)
+	cert, key := sign("client")
+	store, err := registry.Open("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewUnstartedServer(registry.Handler(store))
+	own, err := tls.LoadX509KeyPair(sign("localhost"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool, err := (&TLS{CA: stage.Path(ca)}).authorities()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server.TLS = &tls.Config{Certificates: []tls.Certificate{own}, ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: pool}
+	server.Config.ErrorLog = log.New(io.Discard, "", 0)
+	server.StartTLS()
+	defer server.Close()
+
+	right := TLS{CA: stage.Path(ca), Cert: stage.Path(cert), Key: stage.Path(key), ServerName: "localhost"}
+	for want, change := range map[string]func(*TLS){
+		"":                                       func(*TLS) {},
+		"set registry_tls.ca":                    func(t *TLS) { t.CA = stage.Path(foreign) },
+		"set registry_tls.server_name":           func(t *TLS) { t.ServerName = "registry.example.com" },
+		"registry_tls.cert and registry_tls.key": func(t *TLS) { t.Cert, t.Key = "", "" },
+	} {
+		c := opened(t, "", &lines{}, func(c *Config) {
+			c.Brokers, c.Registry = "127.0.0.1:1", stage.Secret(server.URL)
+			encryption := right
+			c.RegistryTLS = &encryption
+			change(c.RegistryTLS)
+		})
+		_, err := c.Registry().Register(t.Context(), "s", `"string"`)
+		if want == "" && err != nil {
+			t.Errorf("with all that is needed: %v", err)
+		}
+		if want != "" && (stage.ClassOf(err) != stage.Unfixable || !strings.Contains(err.Error(), want)) {
+			t.Errorf("want a fatal error that says %q, got %v", want, err)
+		}
+	}
+}
+
+func TestTLSOfARegistryIsCheckedBeforeTheRun(t *testing.T) {
+	for want, c := range map[string]Config{
+		"registry_tls: is for a registry whose URL begins with https": {Registry: "https://a,http://b", RegistryTLS: &TLS{}},
+		"registry_tls.ca: open no-such.pem":                           {Registry: "https://a", RegistryTLS: &TLS{CA: "no-such.pem"}},
+		"registry_tls.skip_verify: true accepts any":                  {Registry: "https://a", RegistryTLS: &TLS{SkipVerify: true}},
+	} {
+		c.Brokers, c.EmbeddedRetention = "kafka:9092", 1<<20
 		var p stage.Problems
 		c.Validate(&p)
 		if len(p.Found) != 1 || !strings.HasPrefix(p.Found[0].Key+": "+p.Found[0].Text, want) {
