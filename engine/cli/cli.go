@@ -80,7 +80,8 @@ type commands struct {
 	List     listCommand     `cmd:"" help:"List the stages that a pipeline file can name."`
 	Help     helpCommand     `cmd:"" help:"Explain a stage, or a part of the pipeline file: keys, defaults and an example."`
 	Load     loadCommand     `cmd:"" help:"Show and change the loads of a running engine, and draw load profiles."`
-	Top      topCommand      `cmd:"" help:"Watch a running engine: rates, latencies, stages; keys change its load."`
+	Top      topCommand      `cmd:"" help:"Watch a running engine: rates, latencies, stages; keys change its load and pause routes."`
+	Route    routeCommand    `cmd:"" help:"List, pause and resume the routes of a running engine."`
 	Breaker  breakerCommand  `cmd:"" help:"List, open and close the breakers of a running engine."`
 	Dlq      dlqCommand      `cmd:"" help:"Deal with bad events: list, show, replay, purge, export."`
 	Broker   brokerCommand   `cmd:"" help:"Run the embedded broker and schema registry for several processes."`

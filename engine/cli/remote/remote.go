@@ -1,5 +1,5 @@
 // Package remote talks to a running engine over its HTTP API, as the commands
-// do that look at one and change it: `engine top`, `load`, `breaker`.
+// do that look at one and change it: `engine top`, `load`, `route`, `breaker`.
 package remote
 
 import (
@@ -11,6 +11,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"time"
 
 	"millrace/engine"
 	"millrace/engine/load"
@@ -127,7 +129,8 @@ type Routes struct {
 type Route struct {
 	Name    string
 	State   string
-	Reason  string // why it does not run
+	Reason  string    // why it does not run
+	Paused  time.Time `json:"paused_since"` // zero: it is not
 	Books   engine.Books
 	Queued  int64
 	Latency engine.Latency `json:"latency_ms"` // since the start
@@ -157,6 +160,23 @@ func (r *Route) Loaded() bool {
 		}
 	}
 	return false
+}
+
+// PauseRoute makes a route read nothing more until ResumeRoute, and tells how
+// it is then.
+func (c *Client) PauseRoute(ctx context.Context, route string) (Route, error) {
+	return c.steer(ctx, route, "pause")
+}
+
+// ResumeRoute lets a route read on.
+func (c *Client) ResumeRoute(ctx context.Context, route string) (Route, error) {
+	return c.steer(ctx, route, "resume")
+}
+
+func (c *Client) steer(ctx context.Context, route, verb string) (Route, error) {
+	var r Route
+	err := c.Call(ctx, http.MethodPost, "/api/v1/routes/"+url.PathEscape(route)+"/"+verb, nil, &r)
+	return r, err
 }
 
 // Load asks how the load of a route stands.

@@ -107,6 +107,15 @@ func Brief(r *load.Report) string {
 	return text
 }
 
+// RouteBrief says in one line how a route is.
+func RouteBrief(r *Route) string {
+	text := r.Name + " is " + r.State
+	if r.State == "paused" && r.Books.InFlight > 0 {
+		text += fmt.Sprintf("; %s events that it has read are still being delivered", thousands(r.Books.InFlight))
+	}
+	return text
+}
+
 // thousands writes a number with commas.
 func thousands(n int64) string {
 	text := strconv.FormatInt(n, 10)

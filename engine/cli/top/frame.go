@@ -23,6 +23,7 @@ type Frame struct {
 // not known, below 0.
 type Route struct {
 	Name, State, Reason      string
+	Paused                   time.Time // since when; zero: it is not
 	Offered, In, Out, Batch  float64
 	P50, P99                 float64 // from when events were due to when they were settled
 	ServiceP50, ServiceP99   float64 // of a batch, in the stages of the route
@@ -66,7 +67,7 @@ func compare(last, now Sample) Frame {
 func routeOf(r *remote.Route, was remote.Route, last, now Sample, seconds float64) Route {
 	b, w := r.Books, was.Books
 	out := Route{
-		Name: r.Name, State: r.State, Reason: r.Reason, Offered: unknown, Lag: unknown,
+		Name: r.Name, State: r.State, Reason: r.Reason, Paused: r.Paused, Offered: unknown, Lag: unknown,
 		In: rate(float64(b.In), float64(w.In), seconds), Out: rate(float64(b.Delivered), float64(w.Delivered), seconds), Batch: unknown,
 		InFlight: b.InFlight, Queued: r.Queued, Poisoned: b.Poisoned, Shed: b.Shed, Rejected: b.Rejected, Diverted: b.Diverted,
 		Spool: strings.HasSuffix(r.Name, ".spool"),

@@ -133,6 +133,8 @@ func routeTable(routes []Route, past map[string]*history, width int) []line {
 		l := line{text: text}
 		if s := routes[i].State; s == "parked" || s == "opening" || routes[i].troubled() {
 			l.look = bad
+		} else if s == "paused" {
+			l.look = strong
 		}
 		lines = append(lines, l)
 	}
@@ -220,7 +222,7 @@ func Plain(w io.Writer, last, now Sample, stages bool) error {
 	for i := range f.Routes {
 		r := &f.Routes[i]
 		if r.Reason != "" {
-			text += r.Name + " is " + r.State + ": " + r.Reason + "\n"
+			text += stands(r) + "\n"
 		}
 		if r.Load != nil {
 			text += r.Name + " " + strings.Join(strings.Fields(loadLine(r)), " ") + "\n"
@@ -235,6 +237,14 @@ func Plain(w io.Writer, last, now Sample, stages bool) error {
 	}
 	_, err := io.WriteString(w, text+"\n")
 	return err
+}
+
+// stands says why a route does not read.
+func stands(r *Route) string {
+	if r.Paused.IsZero() {
+		return r.Name + " is " + r.State + ": " + r.Reason
+	}
+	return r.Name + " is " + r.Reason + " since " + r.Paused.Format(time.TimeOnly)
 }
 
 var blocks = []rune(" ▁▂▃▄▅▆▇█")

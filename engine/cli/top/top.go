@@ -1,5 +1,5 @@
 // Package top is the screen of `engine top`: what a running engine does, second
-// by second, and keys to change its load.
+// by second, and keys to change its load and to pause routes.
 //
 //	Take ──▶ Sample ──▶ compare ──▶ Frame ──▶ Model ──▶ View
 //	asks      counts     two of      rates,    what is   lines of
@@ -61,6 +61,10 @@ type (
 		report load.Report
 		err    error
 	}
+	steered struct {
+		route remote.Route
+		err   error
+	}
 	inspected struct {
 		breaker breaker
 		err     error
@@ -119,6 +123,13 @@ func (m Model) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			m.said = remote.Brief(&msg.report)
 		}
 		return m, nil
+	case steered:
+		if m.said, m.failed = "", msg.err != nil; m.failed {
+			m.said = msg.err.Error()
+		} else {
+			m.said = remote.RouteBrief(&msg.route)
+		}
+		return m, nil
 	case inspected:
 		if msg.err != nil {
 			m.said, m.failed = msg.err.Error(), true
@@ -173,6 +184,8 @@ func (m Model) key(name string) (tea.Model, tea.Cmd) {
 		m.route, m.stage, m.detail = (m.route+1)%max(len(m.frame.Routes), 1), -1, nil
 	case "enter":
 		return m.open()
+	case "space":
+		return m.turn()
 	default:
 		return m.steer(name)
 	}
@@ -214,6 +227,25 @@ func (m Model) open() (tea.Model, tea.Cmd) {
 	}
 	m.said = "there is no breaker here to look into"
 	return m, nil
+}
+
+// turn pauses the chosen route, or resumes it.
+func (m Model) turn() (tea.Model, tea.Cmd) {
+	r := m.chosen()
+	if r == nil {
+		return m, nil
+	}
+	m.said = r.Name + ": …"
+	route, do := r.Name, m.client.PauseRoute
+	if !r.Paused.IsZero() {
+		do = m.client.ResumeRoute
+	}
+	return m, func() tea.Msg {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		now, err := do(ctx, route)
+		return steered{now, err}
+	}
 }
 
 func (m Model) inspect(path string) tea.Cmd {

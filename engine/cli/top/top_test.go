@@ -145,6 +145,64 @@ func TestAParkedRouteSaysWhy(t *testing.T) {
 	golden(t, m, "parked")
 }
 
+func TestAPausedRouteIsShownWithItsLoad(t *testing.T) {
+	m := screen(t, 4, 80, 24)
+	s := at(4)
+	r := &s.Routes.Routes[0]
+	r.State, r.Reason, r.Paused = "paused", "paused by hand", noon.Add(2*time.Second)
+	m = give(t, m, sampled{sample: s})
+	golden(t, m, "paused")
+	var out strings.Builder
+	if err := Plain(&out, s, s, false); err != nil {
+		t.Fatal(err)
+	}
+	if want := "generate is paused by hand since 12:00:02\n"; !strings.Contains(out.String(), want) {
+		t.Errorf("%q is missing in\n%s", want, &out)
+	}
+}
+
+func TestSpacePausesAndResumesTheChosenRoute(t *testing.T) {
+	var asked []string
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked = append(asked, r.Method+" "+r.URL.Path+" "+r.Header.Get("Authorization"))
+		switch r.URL.Path {
+		case "/api/v1/routes/generate/pause":
+			_, _ = io.WriteString(w, `{"name":"generate","state":"paused","books":{"in_flight":1200}}`)
+		case "/api/v1/routes/generate/resume":
+			_, _ = io.WriteString(w, `{"name":"generate","state":"running"}`)
+		default:
+			w.WriteHeader(http.StatusConflict)
+			_, _ = io.WriteString(w, `{"error":"route audit cannot be paused: it is parked"}`)
+		}
+	}))
+	t.Cleanup(func() {
+		server.Close()
+		http.DefaultClient.CloseIdleConnections()
+	})
+	m := screen(t, 5, 80, 24)
+	m.client = &remote.Client{Addr: server.Listener.Addr().String(), Token: "sesame"}
+	says := func(want string, failed bool) {
+		t.Helper()
+		next, cmd := m.Update(tea.KeyPressMsg{Code: tea.KeySpace, Text: " "})
+		m = give(t, next.(Model), cmd())
+		if !strings.Contains(m.said, want) || m.failed != failed {
+			t.Errorf("says %q, want %q", m.said, want)
+		}
+	}
+	says("generate is paused; 1,200 events that it has read are still being delivered", false)
+	s := at(6)
+	s.Routes.Routes[0].State, s.Routes.Routes[0].Paused = "paused", noon
+	m = give(t, m, sampled{sample: s})
+	says("generate is running", false)
+	m = give(t, m, tea.KeyPressMsg{Code: tea.KeyTab})
+	says("route audit cannot be paused: it is parked", true)
+	want := "[POST /api/v1/routes/generate/pause Bearer sesame POST /api/v1/routes/generate/resume Bearer sesame" +
+		" POST /api/v1/routes/audit/pause Bearer sesame]"
+	if got := fmt.Sprint(asked); got != want {
+		t.Errorf("asks %s, want %s", got, want)
+	}
+}
+
 func TestManyRoutesAndStagesScroll(t *testing.T) {
 	m := screen(t, 0, 80, 24)
 	var s Sample

@@ -103,11 +103,14 @@ func (m Model) foot() []line {
 	if m.away != nil && m.said == "" {
 		said = line{strings.ReplaceAll(m.away.Error(), "\n", "; "), faint}
 	}
-	keys := "↑↓ choose  enter breaker  +- scale  p pause  h hold  r resume  n next  q quit"
+	keys := "↑↓ choose  enter breaker  space pause or resume the route  q quit"
 	if m.detail != nil {
-		keys = "esc back  +- scale  p pause  h hold  r resume  n next  q quit"
+		keys = "esc back  space pause or resume the route  q quit"
 	}
-	return []line{said, {keys, faint}}
+	if m.loaded() == nil || m.height < 16 {
+		return []line{said, {keys, faint}}
+	}
+	return []line{said, {keys, faint}, {"load: + double  - halve  p pause  h hold  r resume  n next phase", faint}}
 }
 
 // body is everything between title and foot. What there is no room for is
@@ -122,7 +125,7 @@ func (m Model) body() []line {
 	if m.detail != nil {
 		below = m.detail.lines(m.frame.At)
 	}
-	room := m.height - 6 - len(middle) // title, foot and the empty lines between
+	room := m.height - 4 - len(m.foot()) - len(middle) // title and the empty lines between
 	routes := routeTable(m.frame.Routes, m.history, m.width)
 	if m.stage < 0 {
 		routes[m.route+1].look = chosen
@@ -160,12 +163,16 @@ func window(lines []line, at, height int) []line {
 func (m Model) middle(r *Route) []line {
 	var lines []line
 	switch {
+	case !r.Paused.IsZero():
+		lines = append(lines, line{fmt.Sprintf("%s is %s since %s; space resumes it",
+			r.Name, r.Reason, r.Paused.In(m.frame.At.Location()).Format(time.TimeOnly)), strong})
 	case r.Reason != "":
 		for _, l := range wrap(r.Name+" is "+r.State+": "+r.Reason, m.width) {
 			lines = append(lines, line{l, bad})
 		}
 		return lines
-	case r.Load != nil:
+	}
+	if r.Load != nil {
 		lines = append(lines, line{loadLine(r), plain})
 	}
 	h := m.historyOf(r.Name)

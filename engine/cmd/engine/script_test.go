@@ -3,11 +3,15 @@ package main
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -20,7 +24,24 @@ import (
 func TestMain(m *testing.M) {
 	testscript.Main(m, map[string]func(){
 		"engine": func() { os.Exit(cli.Run(stages.All(), os.Args[1:], os.Stdout, os.Stderr)) },
+		"post":   post,
 	})
+}
+
+// post sends an event and prints what was answered: `post $ADDR/api/logs`.
+func post() {
+	req, err := http.NewRequestWithContext(context.Background(), http.MethodPost, "http://"+os.Args[1], strings.NewReader(`{"level":"INFO","source":"test","message":"hello"}`))
+	if err != nil {
+		panic(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+os.Getenv("ENGINE_TOKEN"))
+	resp, err := http.DefaultClient.Do(req)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+	body, err := io.ReadAll(resp.Body)
+	fmt.Println(resp.StatusCode, string(body), err)
 }
 
 // Each script is a session with the real stages: one engine runs in the
