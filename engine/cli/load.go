@@ -28,6 +28,7 @@ type loadCommand struct {
 	Pause   loadPauseCommand   `cmd:"" help:"Offer nothing for now."`
 	Resume  loadResumeCommand  `cmd:"" help:"Go on with the profile, after hold, rate or pause."`
 	Next    loadNextCommand    `cmd:"" help:"Go to the next phase of the profile."`
+	Journal loadJournalCommand `cmd:"" help:"Write how a load was changed, as a file that plays the run again."`
 	Plot    loadPlotCommand    `cmd:"" help:"Draw a load profile, or what a run made of one; no engine is needed."`
 }
 
@@ -144,6 +145,9 @@ func describeLoad(r *load.Report) []string {
 		name += ", " + r.Hash
 	}
 	add("profile", "%s%s", name, lengthOf(r))
+	if r.Replays != "" {
+		add("replays", "%s, %s changes to come", r.Replays, thousands(int64(r.ToCome)))
+	}
 	phase := r.Phase.Name
 	if r.Phase.Of > 1 {
 		phase += fmt.Sprintf(", %d of %d", r.Phase.Phase+1, r.Phase.Of)

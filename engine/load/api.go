@@ -22,6 +22,10 @@ func Path(route string) string { return "/api/v1/routes/" + route + "/load" }
 // it was read from, to which the files that it names are relative.
 func ContentPath(route string) string { return Path(route) + "/content" }
 
+// JournalPath is where the last run of a route's load is served as a recording,
+// or the one of a number in ?run=.
+func JournalPath(route string) string { return Path(route) + "/journal" }
+
 // Planner is the Config of a source that keeps to a load.
 type Planner interface {
 	// Plan is the load that it begins with; nil: something is wrong with it.
@@ -87,6 +91,10 @@ type Report struct {
 	// ChangedAt is the time from which on the last change that somebody made
 	// counts, and HandedAt when the first event after it was handed out; left
 	// out: there was none yet.
+	// Replays is the name of the recording that is played; "": none is. ToCome is
+	// how many of its changes are still to come.
+	Replays   string     `json:"replays,omitempty"`
+	ToCome    int        `json:"to_come,omitempty"`
 	ChangedAt *time.Time `json:"changed_at,omitempty"`
 	HandedAt  *time.Time `json:"handed_at,omitempty"`
 }
@@ -115,6 +123,9 @@ func (s State) Report() Report {
 		Phase: PhaseReport{Position: pos, Of: plan.Phases(), Elapsed: inSeconds(pos.Elapsed), Left: inSeconds(pos.Left)},
 		Scale: s.Scale, Held: s.Held, Paused: s.Paused, Temporary: s.Temporary, Returns: inSeconds(s.Left), Behind: s.Behind,
 		Late: Lateness{plan.late.Policy, s.Counts.Late, s.Counts.Dropped, s.Counts.Stretched.Seconds()}, Changes: s.Counts.Changes,
+	}
+	if s.Replays != nil {
+		r.Replays, r.ToCome = s.Replays.Name, s.ToCome
 	}
 	if s.Content != nil {
 		r.ContentHash, r.Content = s.Content.Hash(), s.Content.JSON()

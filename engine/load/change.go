@@ -85,12 +85,14 @@ func (p *Player) Check(c Change, now time.Duration, found *stage.Problems) {
 
 // Apply makes a change, from the last tick on. Events that were due before and
 // not taken are still handed out, at the times they were due; the change owes
-// nothing of the past. The change must have been checked.
+// nothing of the past. It ends a recording that is played. The change must have
+// been checked.
 func (p *Player) Apply(c Change, now time.Duration) error {
 	p.advance(now)
 	if len(p.legs) >= maxLegs {
 		return ErrBusy
 	}
+	p.replays, p.script = nil, nil // whoever takes over, goes on from here
 	p.apply(c, now)
 	return nil
 }
@@ -189,6 +191,8 @@ type State struct {
 	Plan      *Plan
 	Content   Content       // nil: nobody has said
 	Since     time.Duration // when the last change began to count
+	Replays   *Plan         // the recording that is played; nil: none is
+	ToCome    int           // changes of it that are still to come
 	Elapsed   time.Duration // place in the plan
 	Position  Position
 	Rate      float64 // events/s that are asked for now; +Inf: max
@@ -210,28 +214,12 @@ func (p *Player) State(now time.Duration) State {
 		Plan: m.plan, Content: m.says, Since: p.last().from, Elapsed: span(m.at), Position: m.plan.Position(span(m.at)), Rate: m.now(), Scale: m.scale,
 		Held: m.held, Paused: m.paused, Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
 	}
+	s.Replays, s.ToCome = p.replays, len(p.script)
 	s.Temporary = p.former != nil || p.under != nil
 	if ends := min(p.turns(), p.ends, p.lifted); s.Temporary && ends < never {
 		s.Left = max(ends-now, 0)
 	}
 	return s
-}
-
-// Phase is the name of the phase that brought an event that is due at a time,
-// and the time from which on others bring them. An event that is due when a
-// phase ends is its last one. For events that were owed by a load that has been
-// changed since, it may be the phase that came after theirs.
-func (p *Player) Phase(due time.Duration) (name string, until time.Duration) {
-	i := len(p.legs) - 1
-	for i > 0 && p.legs[i].from >= due {
-		i--
-	}
-	l := &p.legs[i]
-	pos := l.plan.Position(span(l.place(due - 1)))
-	if until = l.until; l.moves() && pos.Left < never-due {
-		until = min(until, due-1+pos.Left)
-	}
-	return pos.Name, until + 1
 }
 
 // Plan is the plan that plays.

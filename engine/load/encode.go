@@ -36,6 +36,9 @@ func plain(v reflect.Value) any {
 	if v.IsZero() {
 		return nil
 	}
+	if raw, ok := v.Interface().(json.RawMessage); ok {
+		return raw
+	}
 	if v.Kind() == reflect.Pointer {
 		return set(v.Elem())
 	}

@@ -111,6 +111,30 @@ func (l *leg) when(events float64) time.Duration {
 	return l.from + e
 }
 
+// name adds the phases of events of the leg to a list, if there is one.
+func (l *leg) name(due []time.Duration, phases *[]string) {
+	if phases == nil {
+		return
+	}
+	name, until := "", time.Duration(math.MinInt64)
+	for _, d := range due {
+		if d >= until {
+			name, until = l.phase(d)
+		}
+		*phases = append(*phases, name)
+	}
+}
+
+// phase is the name of the phase that brought an event of the leg, and the time
+// from which on others bring them.
+func (l *leg) phase(due time.Duration) (name string, until time.Duration) {
+	pos := l.plan.Position(span(l.place(due - 1)))
+	if until = l.until; l.moves() && pos.Left < never-due {
+		until = min(until, due-1+pos.Left)
+	}
+	return pos.Name, until + 1
+}
+
 // steady is the part of the leg around a number of events that is at one rate,
 // in times and events of the leg.
 func (l *leg) steady(e float64) (stretchOf, bool) {

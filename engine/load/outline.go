@@ -8,6 +8,10 @@ import (
 // Outline is a length of time that shows what the plan does: one round of it,
 // or of what goes on for ever at its end.
 func (p *Plan) Outline() time.Duration {
+	if p.steps != nil {
+		last := p.steps[len(p.steps)-1].at
+		return max(last+last/4, 10*time.Second)
+	}
 	if long := p.once.length(); !math.IsInf(long, 1) {
 		return span(long)
 	}
@@ -18,6 +22,20 @@ func (p *Plan) Outline() time.Duration {
 		cycle = max(float64(time.Minute), before/4)
 	}
 	return span(before + cycle)
+}
+
+// Sample is the rate at n places of a span, from its beginning, with all changes
+// of a recording; 0 where it is unlimited.
+func (p *Plan) Sample(over time.Duration, n int) []float64 {
+	rates := make([]float64, n)
+	pl := Play(p, 0)
+	for i := range rates {
+		s := pl.State(time.Duration(float64(over) * (float64(i) + 0.5) / float64(n)))
+		if !math.IsInf(s.Rate, 1) {
+			rates[i] = s.Rate
+		}
+	}
+	return rates
 }
 
 // cycleOf is how long it takes until a curve repeats itself; 0: it does not.

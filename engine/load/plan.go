@@ -24,6 +24,8 @@ type Plan struct {
 	unlimited bool
 	late      Late
 	hash      string
+	steps     []step // of a recording; nil: it plays a profile
+	run       Run
 }
 
 // phase is what is known of a phase once it is compiled.

@@ -27,6 +27,10 @@ type Player struct {
 	under  *mode // what comes after a change that is for a time, but is no profile
 	lifted time.Duration
 	counts Counts
+
+	replays *Plan // of the recording that plays; nil: none does
+	script  []step
+	began   time.Duration // when it, or what plays, began
 }
 
 // Counts is what became of the events so far.
@@ -45,6 +49,9 @@ func Play(p *Plan, now time.Duration) *Player {
 	return pl
 }
 
+// Began is when the plan was begun, or begun anew.
+func (p *Player) Began() time.Duration { return p.began }
+
 // Say tells what events say from the beginning on; to be called before anything
 // is taken or changed.
 func (p *Player) Say(c Content) { p.last().says = c }
@@ -52,6 +59,11 @@ func (p *Player) Say(c Content) { p.last().says = c }
 func tickOf(t time.Duration) time.Duration { return t.Truncate(Tick) }
 
 func (p *Player) start(m mode, now time.Duration) {
+	p.began, p.replays, p.script = now, nil, nil
+	if steps := m.plan.steps; steps != nil {
+		p.replays, p.script = m.plan, steps[1:]
+		m = steps[0].begin()
+	}
 	p.legs = append(p.legs[:0], newLeg(m, now))
 	p.gaps, p.next = m.gaps, m.gaps.first()
 	p.lasts()
@@ -69,6 +81,9 @@ func (p *Player) Restart(now time.Duration) {
 	}
 	if p.former != nil {
 		m = *p.former
+	}
+	if p.replays != nil {
+		m = newMode(p.replays)
 	}
 	m.at, m.gaps = 0, newGaps(m.plan.Profile.Arrivals, m.plan.Profile.Seed)
 	p.start(m, tickOf(now))
@@ -92,6 +107,17 @@ func (p *Player) Upcoming(now time.Duration) Content {
 // one event to hand out now. All of them say the same content: where it changes,
 // the next call brings the others.
 func (p *Player) Take(now time.Duration, most int, due []time.Duration) []time.Duration {
+	return p.take(now, most, due, nil)
+}
+
+// TakeWithPhases is Take, and adds the name of the phase that brought each event
+// to another list. An event that is due when a phase ends is its last one.
+func (p *Player) TakeWithPhases(now time.Duration, most int, due []time.Duration, phases []string) ([]time.Duration, []string) {
+	due = p.take(now, most, due, &phases)
+	return due, phases
+}
+
+func (p *Player) take(now time.Duration, most int, due []time.Duration, phases *[]string) []time.Duration {
 	p.advance(now)
 	tick := tickOf(now)
 	p.forgive(tick)
@@ -99,9 +125,11 @@ func (p *Player) Take(now time.Duration, most int, due []time.Duration) []time.D
 	for len(due) < most {
 		l := &p.legs[0]
 		if l.plan.unlimited && l.moves() && l.until == never {
+			first := len(due)
 			for len(due) < most {
 				due = append(due, now)
 			}
+			l.name(due[first:], phases)
 			break
 		}
 		if end := l.totalAt(tick); p.next <= end {
@@ -110,6 +138,7 @@ func (p *Player) Take(now time.Duration, most int, due []time.Duration) []time.D
 			for i := len(due) - 1; i >= first && due[i] > tick; i-- {
 				due[i] = tick // by the last digit of a float: none is handed out before it is due
 			}
+			l.name(due[first:], phases)
 		} else if l.until == never {
 			break
 		} else {
@@ -203,12 +232,19 @@ func (p *Player) begin(m mode, at time.Duration) {
 }
 
 // advance makes the changes that come by themselves: what was for a time, or a
-// plan that has ended, gives way to what was before it.
+// plan that has ended, gives way to what was before it; and those of a
+// recording, after what came by itself at the same tick then.
 func (p *Player) advance(now time.Duration) {
 	for {
-		at := p.turns()
-		if at > tickOf(now) {
+		at, next := p.turns(), p.scripted()
+		if min(at, next) > tickOf(now) {
 			return
+		}
+		if next < at {
+			c := p.script[0].change
+			p.script = p.script[1:]
+			p.apply(c, next)
+			continue
 		}
 		var back mode
 		if p.under != nil && p.lifted <= min(p.ends, p.end()) {
@@ -219,6 +255,14 @@ func (p *Player) advance(now time.Duration) {
 		}
 		p.begin(back, at)
 	}
+}
+
+// scripted is when the next change of a recording comes; never: there is none.
+func (p *Player) scripted() time.Duration {
+	if len(p.script) == 0 {
+		return never
+	}
+	return max(p.began+p.script[0].at, p.last().from)
 }
 
 // turns is the tick at which the next change comes by itself; never: none does.
@@ -311,7 +355,7 @@ func (p *Player) Wake() (at time.Duration, ever bool) {
 	if len(p.legs) > 1 {
 		at = p.legs[0].from // events are owed
 	}
-	if at = min(at, p.turns(), p.end()); at >= never {
+	if at = min(at, p.turns(), p.scripted(), p.end()); at >= never {
 		return 0, false
 	}
 	return tickOf(at + Tick - 1), true
@@ -321,5 +365,5 @@ func (p *Player) Wake() (at time.Duration, ever bool) {
 // owed.
 func (p *Player) Ended(now time.Duration) bool {
 	end := p.end()
-	return p.turns() == never && end <= now && len(p.legs) == 1 && p.next > p.legs[0].totalAt(end)
+	return p.turns() == never && p.scripted() == never && end <= now && len(p.legs) == 1 && p.next > p.legs[0].totalAt(end)
 }

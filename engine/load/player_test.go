@@ -391,28 +391,22 @@ func TestAnEventKnowsThePhaseThatBroughtIt(t *testing.T) {
 	p := Play(Profile{Phases: []Phase{
 		{Name: "calm", For: &second, Shape: Shape{Constant: &rate}}, {Name: "peak", For: &second, Shape: Shape{Constant: &rate}},
 	}}.Compile(&stage.Problems{}), 0)
-	for _, c := range []struct {
-		due   time.Duration
-		phase string
-		until time.Duration
-	}{
-		{1, "calm", time.Second + 1}, {time.Second, "calm", time.Second + 1}, {time.Second + 1, "peak", 2*time.Second + 1}, {2 * time.Second, "peak", 2*time.Second + 1},
-	} {
-		if name, until := p.Phase(c.due); name != c.phase || until != c.until {
-			t.Errorf("at %v it is %s until %v, want %s until %v", c.due, name, until, c.phase, c.until)
+	apply(t, p, 500*time.Millisecond, Change{Scale: &double})
+	apply(t, p, 2500*time.Millisecond, Change{Plan: constant(t, 100)})
+	due, phases := p.TakeWithPhases(3*time.Second, 1000, nil, []string{"before"})
+	if len(due) != 50+100+200+50 || phases[0] != "before" {
+		t.Fatalf("%d events, %d phases", len(due), len(phases))
+	}
+	for i, d := range due {
+		want := "constant"
+		switch {
+		case d <= time.Second:
+			want = "calm"
+		case d <= 2*time.Second:
+			want = "peak"
 		}
-	}
-	// A change of the scale begins another leg, in the same phase.
-	var found stage.Problems
-	if p.Check(Change{Scale: &double}, 500*time.Millisecond, &found); len(found.Found) > 0 {
-		t.Fatal(found)
-	}
-	if err := p.Apply(Change{Scale: &double}, 500*time.Millisecond); err != nil {
-		t.Fatal(err)
-	}
-	for _, due := range []time.Duration{400 * time.Millisecond, 500 * time.Millisecond, 600 * time.Millisecond} {
-		if name, until := p.Phase(due); name != "calm" || until <= due {
-			t.Errorf("at %v it is %s until %v", due, name, until)
+		if phases[i+1] != want {
+			t.Errorf("the event at %v is of %s, want %s", d, phases[i+1], want)
 		}
 	}
 }

@@ -17,6 +17,9 @@ type Profile struct {
 	Name string `yaml:"profile"`
 	// File is a file with a profile. When it changes, the load changes with it.
 	File stage.Path `yaml:"file"`
+	// Journal is a file that `engine load journal` has written: the run is played
+	// again with all its changes. Seed and content are the run's.
+	Journal stage.Path `yaml:"journal"`
 	// Phases are gone through one after the other.
 	Phases []Phase `yaml:"phases"`
 	// Scale multiplies all rates. Default 1.
@@ -69,7 +72,7 @@ func (p *Profile) UnmarshalText(text []byte) error {
 
 // IsZero reports whether nobody has said anything about the load.
 func (p *Profile) IsZero() bool {
-	return !p.Unlimited && p.Name == "" && p.File == "" && p.Phases == nil && p.Scale == nil && p.Arrivals == Arrivals{} &&
+	return !p.Unlimited && p.Name == "" && p.File == "" && p.Journal == "" && p.Phases == nil && p.Scale == nil && p.Arrivals == Arrivals{} &&
 		p.Late == Late{} && p.Loop == 0 && p.Seed == 0 && p.Model.Closed == nil
 }
 

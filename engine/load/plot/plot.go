@@ -49,6 +49,9 @@ func Of(p *load.Plan, over time.Duration) Chart {
 		over = p.Outline()
 	}
 	c := Chart{Title: title(p), Span: over}
+	if _, again := p.Run(); again {
+		return replayed(p, over)
+	}
 	if p.Unlimited() {
 		c.Notes = []string{"As many events as the route takes: there is no curve to draw."}
 		return c
@@ -64,6 +67,20 @@ func Of(p *load.Plan, over time.Duration) Chart {
 	}
 	c.Marks = marks(p, over)
 	return c
+}
+
+// replayed is the chart of a run that is played again, with its changes.
+func replayed(p *load.Plan, over time.Duration) Chart {
+	rates := p.Sample(over, points)
+	sum := 0.0
+	for _, r := range rates {
+		sum += r * over.Seconds() / points
+	}
+	return Chart{
+		Title: p.Name + ", a run with its changes, " + Span(over), Span: over,
+		Series: []Series{{Name: "rate", Values: rates}},
+		Notes:  []string{fmt.Sprintf("About %s events in %s, %s/s at the highest.", Number(sum), Span(over), Number(highest(rates)))},
+	}
 }
 
 func title(p *load.Plan) string {

@@ -125,3 +125,18 @@ func TestNumbersAndSpans(t *testing.T) {
 		}
 	}
 }
+
+func TestARunThatIsPlayedAgainIsDrawnWithItsChanges(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "run.yaml")
+	if err := os.WriteFile(file, []byte("journal: {events: 5}\nchanges: [{profile: {phases: [{constant: 100/s}]}}, {at: 5s, scale: 3}]\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	plan, err := read.Text("", []byte("journal: "+file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := plot.Of(plan, 0)
+	if v := c.Series[0].Values; c.Span != 10*time.Second || v[0] != 100 || v[len(v)-1] != 300 || !strings.Contains(c.Notes[0], "About 2k events in 10s") {
+		t.Errorf("%+v", c)
+	}
+}

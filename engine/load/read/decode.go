@@ -2,7 +2,9 @@ package read
 
 import (
 	"bytes"
+	"cmp"
 	"encoding"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -34,6 +36,7 @@ type decoder struct {
 	file   string
 	places map[string]place
 	nodes  int
+	most   int // nodes; 0: maxNodes
 	found  Problems
 }
 
@@ -102,8 +105,9 @@ func (d *decoder) value(v reflect.Value, n *yaml.Node, key string, depth int) {
 	if _, ok := d.places[key]; !ok {
 		d.places[key] = at
 	}
-	if d.nodes++; d.nodes > maxNodes || depth > maxDepth {
-		if d.nodes <= maxNodes || d.nodes == maxNodes+1 {
+	most := cmp.Or(d.most, maxNodes)
+	if d.nodes++; d.nodes > most || depth > maxDepth {
+		if d.nodes <= most+1 {
 			d.fail(at, key, "is nested too deeply or repeats too much")
 		}
 		return
@@ -111,6 +115,8 @@ func (d *decoder) value(v reflect.Value, n *yaml.Node, key string, depth int) {
 	switch {
 	case n.Kind == yaml.AliasNode:
 		d.value(v, n.Alias, key, depth+1)
+	case v.Type() == reflect.TypeFor[json.RawMessage]():
+		d.raw(v, n, key)
 	case n.Kind == yaml.ScalarNode && n.Tag == "!!null":
 		d.fail(at, key, "has no value; give one, or leave the key out")
 	case v.Kind() == reflect.Pointer:
@@ -130,6 +136,20 @@ func (d *decoder) value(v reflect.Value, n *yaml.Node, key string, depth int) {
 		d.table(v, n, key, depth)
 	default:
 		d.fail(at, key, "must be %s, got %s", wanted(v), kind(n))
+	}
+}
+
+// raw keeps a value for somebody else to decode, as JSON.
+func (d *decoder) raw(v reflect.Value, n *yaml.Node, key string) {
+	var value any
+	err := n.Decode(&value)
+	if err == nil {
+		var text []byte
+		text, err = json.Marshal(value)
+		v.SetBytes(text)
+	}
+	if err != nil {
+		d.fail(place{n.Line, n.Column}, key, "cannot be read: %v", err)
 	}
 }
 

@@ -7,6 +7,7 @@ package read
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -84,8 +85,8 @@ func NameOf(p load.Profile, file string) string {
 	if p.Name != "" {
 		return p.Name
 	}
-	if p.File != "" {
-		file = string(p.File)
+	if of := cmp.Or(p.File, p.Journal); of != "" {
+		file = string(of)
 	}
 	if file == "" {
 		return ""
@@ -95,7 +96,7 @@ func NameOf(p load.Profile, file string) string {
 
 // File makes a plan of a profile in a file. The error is a Problems.
 func File(name string) (*load.Plan, error) {
-	data, err := content(name)
+	data, err := content(name, maxProfile)
 	if err != nil {
 		return nil, Problems{{File: name, Text: "cannot be read: " + err.Error()}}
 	}
@@ -144,6 +145,9 @@ func About(name string) string {
 // Compile makes a plan of a profile that may be named or in a file; nil when
 // something is wrong, which is added to the problems by the keys of p.
 func Compile(p load.Profile, found *stage.Problems) *load.Plan {
+	if p.Journal != "" {
+		return replayed(p, found)
+	}
 	var here stage.Problems
 	whole := Resolve(p, &here)
 	found.Found = append(found.Found, here.Found...)
@@ -161,6 +165,8 @@ func Compile(p load.Profile, found *stage.Problems) *load.Plan {
 // have the keys of p.
 func Resolve(p load.Profile, found *stage.Problems) load.Profile {
 	switch {
+	case p.Journal != "":
+		found.Add("journal", "has no place in a profile's file: give it in the pipeline file, as load: {journal: FILE}")
 	case p.Name == "" && p.File == "":
 		return p
 	case p.Name != "" && p.File != "":
@@ -192,7 +198,7 @@ func named(p load.Profile, found *stage.Problems) load.Profile {
 // fromFile reads a profile's file. A file names no other profile: what it says
 // is all there is to it.
 func fromFile(p load.Profile, found *stage.Problems) load.Profile {
-	data, err := content(string(p.File))
+	data, err := content(string(p.File), maxProfile)
 	if err != nil {
 		found.Add("file", "%s cannot be read: %v", p.File, err)
 		return load.Profile{}
@@ -216,7 +222,7 @@ func fromFile(p load.Profile, found *stage.Problems) load.Profile {
 	return p.Over(base)
 }
 
-func content(name string) ([]byte, error) {
+func content(name string, most int64) ([]byte, error) {
 	f, err := os.Open(name)
 	if err != nil {
 		return nil, cause(err)
@@ -225,12 +231,12 @@ func content(name string) ([]byte, error) {
 	if info, err := f.Stat(); err == nil && info.IsDir() {
 		return nil, errors.New("is a directory")
 	}
-	data, err := io.ReadAll(io.LimitReader(f, maxProfile+1))
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
 	if err != nil {
 		return nil, cause(err)
 	}
-	if len(data) > maxProfile {
-		return nil, fmt.Errorf("is larger than %v", stage.Size(maxProfile))
+	if int64(len(data)) > most {
+		return nil, fmt.Errorf("is larger than %v", stage.Size(most))
 	}
 	return data, nil
 }

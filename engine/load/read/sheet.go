@@ -91,6 +91,11 @@ func (d *decoder) sent(root *yaml.Node, key string) *load.Plan {
 		d.fail(d.places[file], file, "has no place in a profile that is sent; send what the file holds")
 		return nil
 	}
+	if profile.Journal != "" {
+		journal := join(key, "journal")
+		d.fail(d.places[journal], journal, "cannot be played into a route that runs: a run begins with its first event; give it in the pipeline file")
+		return nil
+	}
 	var found stage.Problems
 	plan := Compile(profile, &found)
 	for i, f := range found.Found {

@@ -1,6 +1,7 @@
 package generator
 
 import (
+	"context"
 	"encoding/json"
 	"net/http"
 	"slices"
@@ -15,9 +16,9 @@ func (r *reader) api(base string) http.Handler {
 		name, key, keyed := strings.Cut(rest, "/")
 		switch {
 		case rest == "start":
-			only(w, req, r.serveStart, http.MethodPost)
+			only(w, req, func() any { return r.serveStart(req.Context()) }, http.MethodPost)
 		case rest == "stop":
-			only(w, req, r.serveStop, http.MethodPost)
+			only(w, req, func() any { return r.serveStop(req.Context()) }, http.MethodPost)
 		case rest == "status":
 			only(w, req, r.serveStatus, http.MethodGet, http.MethodHead)
 		case name == "rate" && keyed:
@@ -58,13 +59,20 @@ type verdictBody struct {
 	Message string `json:"message"`
 }
 
-func (r *reader) serveStart() any {
-	r.pacer.start(r.clock.Now())
+func (r *reader) serveStart(ctx context.Context) any {
+	r.warn(r.desk.start(ctx))
 	return verdictBody{"started", "Log generation started successfully"}
 }
 
-func (r *reader) serveStop() any {
-	r.pacer.stop()
+// warn logs that what has been done could not be written down.
+func (r *reader) warn(err error) {
+	if err != nil {
+		r.desk.log.Warn("the load has been started or stopped, but", "route", r.desk.route, "error", err)
+	}
+}
+
+func (r *reader) serveStop(ctx context.Context) any {
+	r.warn(r.desk.stop(ctx))
 	return verdictBody{"stopped", "Log generation stopped successfully"}
 }
 

@@ -178,7 +178,7 @@ func TestStatusOfTheLiveLine(t *testing.T) {
 		if got, want := line(), "map[due:1500 lag:0 offered:500 rate:500 running:true]"; got != want {
 			t.Errorf("shows %s, want %s", got, want)
 		}
-		r.pacer.stop()
+		r.pacer.stop(time.Now())
 		if got, want := line(), "map[due:1500 lag:0 offered:0 rate:500 running:false]"; got != want {
 			t.Errorf("stopped, shows %s, want %s", got, want)
 		}

@@ -12,11 +12,15 @@ import (
 	"time"
 
 	"millrace/engine/load"
+	"millrace/engine/load/journal"
 	"millrace/engine/load/read"
 	"millrace/engine/stage"
 )
 
-var errFinished = errors.New("the load has ended, and its route with it; start the pipeline again")
+var (
+	errOtherContent = errors.New("the content is not that of the run any more: a schema that it names has changed; leave content_hash out to play it all the same")
+	errFinished     = errors.New("the load has ended, and its route with it; start the pipeline again")
+)
 
 // desk is where the load is changed while it runs: over HTTP, and by the file
 // that it came from. Changes count in the order in which they come to the
@@ -26,7 +30,8 @@ type desk struct {
 	route   string
 	stage   string
 	log     *slog.Logger
-	journal journal
+	writing sync.Mutex // of the journal
+	journal journal.Journal
 	watch   *watch
 	seed    int64
 	running string     // instance
@@ -38,14 +43,12 @@ func newDesk(r *reader, s stage.Settings) *desk {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
-	return &desk{reader: r, route: s.Route, stage: s.Name, log: log, journal: journal{db: s.State, route: s.Route, stage: s.Name}}
+	return &desk{reader: r, route: s.Route, stage: s.Name, log: log, journal: journal.Journal{DB: s.State, Route: s.Route, Stage: s.Name}}
 }
 
-// open begins the journal with the load as it is, and watches its file.
+// open makes the journal ready, and watches the load's file.
 func (d *desk) open(ctx context.Context, p load.Profile) error {
-	plan := d.reader.view().state.Plan
-	now := d.reader.clock.Now()
-	if err := d.journal.open(ctx, entry{now, 0, "opened", plan}); err != nil {
+	if err := d.journal.Open(ctx); err != nil {
 		return err
 	}
 	if p.File != "" {
@@ -54,10 +57,43 @@ func (d *desk) open(ctx context.Context, p load.Profile) error {
 	return nil
 }
 
-func (d *desk) close() {
+// close ends the journal.
+func (d *desk) close(ctx context.Context) error {
 	if d.watch != nil {
 		d.watch.stop()
 	}
+	if e, runs := d.reader.pacer.end(d.reader.clock.Now(), "closed"); runs {
+		return d.write(ctx, e)
+	}
+	return nil
+}
+
+// start begins the load; one that runs is left alone.
+func (d *desk) start(ctx context.Context) error {
+	e, did := d.reader.pacer.start(d.reader.clock.Now())
+	if !did {
+		return nil
+	}
+	e.Begins.Seed, e.Begins.Instance = d.seed, d.running
+	return d.write(ctx, e)
+}
+
+// stop ends the load.
+func (d *desk) stop(ctx context.Context) error {
+	if e, did := d.reader.pacer.stop(d.reader.clock.Now()); did {
+		return d.write(ctx, e)
+	}
+	return nil
+}
+
+// write enters into the journal what has happened, whatever becomes of the
+// request that made it happen.
+func (d *desk) write(ctx context.Context, e journal.Entry) error {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	d.writing.Lock()
+	defer d.writing.Unlock()
+	return d.journal.Add(ctx, e)
 }
 
 // maxBody bounds a profile that is sent.
@@ -71,8 +107,10 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case r.URL.Path == load.ContentPath(d.route):
 		d.serveContent(w, r)
+	case r.URL.Path == load.JournalPath(d.route):
+		d.serveJournal(w, r)
 	case r.URL.Path != load.Path(d.route):
-		answer(w, http.StatusNotFound, refusal{Error: "there is no " + r.URL.Path + "; below " + load.Path(d.route) + " there is content"})
+		answer(w, http.StatusNotFound, refusal{Error: "there is no " + r.URL.Path + "; below " + load.Path(d.route) + " there are content and journal"})
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		answer(w, http.StatusOK, d.report())
 	case r.Method == http.MethodPut:
@@ -235,13 +273,9 @@ func (d *desk) do(w http.ResponseWriter, r *http.Request, c load.Change) {
 
 // change makes a change and writes it down.
 func (d *desk) change(ctx context.Context, c load.Change, found *stage.Problems) error {
-	at, number, err := d.reader.pacer.change(c, d.reader.clock.Now(), found)
+	e, err := d.reader.pacer.change(c, d.reader.clock.Now(), found)
 	if err != nil || firstError(found) != nil {
 		return err
 	}
-	// The change counts already: it is written down whatever becomes of the
-	// request.
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
-	defer cancel()
-	return d.journal.add(ctx, entry{at, number, c.String(), c.Plan})
+	return d.write(ctx, e)
 }

@@ -74,7 +74,9 @@ const maxThreads = 256
 
 // Validate reports what is wrong with the configuration.
 func (c *Config) Validate(p *stage.Problems) {
-	c.checkPhases(c.plan(p), p)
+	plan := c.plan(p)
+	c.checkPhases(plan, p)
+	c.replays(plan, p)
 	if c.Threads < 1 || c.Threads > maxThreads {
 		p.Add("threads", "must be between 1 and %d, got %d", maxThreads, c.Threads)
 	}
@@ -136,8 +138,8 @@ func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Reader, erro
 	if err != nil {
 		return nil, err
 	}
-	prog := compile(c.Content, c.Seed, s.Instance, &p)
-	r := newReader(c, s, c.plan(&p), prog, random)
+	plan, prog := c.replays(c.plan(&p), &p), compile(c.Content, c.Seed, s.Instance, &p)
+	r := newReader(c, s, plan, prog, random)
 	if err := r.register(s.Metrics); err != nil {
 		return nil, stage.Fatal(err)
 	}
@@ -146,7 +148,10 @@ func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Reader, erro
 		return nil, err
 	}
 	if c.Start {
-		r.pacer.start(s.Clock.Now())
+		if err := r.desk.start(ctx); err != nil {
+			r.unregister(s.Metrics)
+			return nil, err
+		}
 	}
 	return r, nil
 }

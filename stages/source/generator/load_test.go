@@ -277,13 +277,13 @@ func TestTheJournalHasEveryChangeInItsOrder(t *testing.T) {
 		if err := rows.Scan(&number, &at, &what, &hash, &profile); err != nil {
 			t.Fatal(err)
 		}
-		if number != n {
+		if number != n+1 {
 			t.Errorf("row %d has number %d", n, number)
 		}
 		if _, err := time.Parse(time.RFC3339Nano, at); err != nil {
 			t.Error(err)
 		}
-		if n == 0 && (what != "opened" || profile != `{"phases":[{"constant":"5/s"}]}`) || n > 0 && n < 21 && !strings.HasPrefix(what, "rate ") {
+		if n == 0 && (what != "started" || profile != `{"phases":[{"constant":"5/s"}]}`) || n > 0 && n < 21 && !strings.HasPrefix(what, "rate ") {
 			t.Errorf("row %d: %s %s", n, what, profile)
 		}
 		if n == 20 {

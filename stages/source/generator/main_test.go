@@ -3,6 +3,7 @@ package generator
 import (
 	"context"
 	"errors"
+	goflag "flag"
 	"io"
 	"net/http"
 	"testing"
@@ -91,3 +92,17 @@ func readAll(t *testing.T, ctx context.Context, r *reader) []event.Event {
 
 // pass lets time go by in a synctest bubble.
 func pass(d time.Duration) { <-time.After(d) }
+
+// fewer checks than rapid's hundred are made of a property whose every check
+// takes long, unless the command line asks for another number.
+func fewer(t *testing.T, checks string) {
+	f := goflag.Lookup("rapid.checks")
+	was := f.Value.String()
+	if was != f.DefValue {
+		return
+	}
+	if err := f.Value.Set(checks); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Value.Set(was) })
+}

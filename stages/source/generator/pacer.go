@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"millrace/engine/load"
+	"millrace/engine/load/journal"
 	"millrace/engine/stage"
 )
 
@@ -18,6 +19,7 @@ const tick = load.Tick
 // everybody looks.
 type pacer struct {
 	count  int64 // events in all; 0: endless
+	first  int64 // number of the first event
 	opened time.Time
 	bell   bell
 
@@ -37,6 +39,9 @@ type pacer struct {
 	news    bool          // nothing was handed out since the last change
 	changed time.Duration // when that began to count
 	handed  time.Time     // when its first event was handed out; zero: it was not yet
+	entries int64         // of the journal
+	runs    int64         // starts
+	had     int64         // events handed out before the last one
 }
 
 func newPacer(plan *load.Plan, says *program, count int64, now time.Time) *pacer {
@@ -45,6 +50,12 @@ func newPacer(plan *load.Plan, says *program, count int64, now time.Time) *pacer
 		bell: newBell(), crew: newCrew(plan),
 	}
 	p.player.Say(says)
+	if run, ok := plan.Run(); ok { // its events come again
+		p.first, p.stretch = run.First, stretch{run.First, uint64(run.Sessions)}
+		if run.Events != nil && p.count == 0 {
+			p.count = *run.Events
+		}
+	}
 	return p
 }
 
@@ -64,28 +75,60 @@ type turn struct {
 func (p *pacer) since(now time.Time) time.Duration { return now.Sub(p.opened) }
 
 // start begins the load anew at now; a generator that runs is left alone. It
-// tells whether it did.
-func (p *pacer) start(now time.Time) bool {
+// tells whether it did, and what for the journal.
+func (p *pacer) start(now time.Time) (journal.Entry, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.running {
-		return false
+		return journal.Entry{}, false
 	}
-	p.running, p.says = true, nil
+	p.running = true
 	p.player.Restart(p.since(now))
+	p.breakOff()
+	p.runs++
+	p.had = p.total
 	p.bell.ring()
-	return true
+	e := p.entry("started", p.player.Began())
+	e.Begins = &load.Run{First: p.stretch.from, Sessions: int64(p.stretch.sessions)}
+	whole := p.player.State(p.player.Began()).Whole()
+	e.Change = &whole
+	return e, true
 }
 
 // stop ends the load: what was due and not taken is not offered any more. It
-// tells whether there was something to stop.
-func (p *pacer) stop() bool {
+// tells whether there was something to stop, and what for the journal.
+func (p *pacer) stop(now time.Time) (journal.Entry, bool) {
+	e, was := p.end(now, "stopped")
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	was := p.running
 	p.running = false
-	return was
+	return e, was
 }
+
+// end is what the journal has of the end of a run; false: none runs.
+func (p *pacer) end(now time.Time, what string) (journal.Entry, bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.running {
+		return journal.Entry{}, false
+	}
+	e := p.entry(what, p.since(now))
+	e.Ends, e.Events = true, p.total-p.had
+	return e, true
+}
+
+// entry is something that happens to the load, for the journal.
+func (p *pacer) entry(what string, since time.Duration) journal.Entry {
+	p.entries++
+	e := journal.Entry{At: p.clock(since), Number: p.entries, What: what, Since: since - p.player.Began()}
+	if p.running {
+		e.Run = p.runs
+	}
+	return e
+}
+
+// number is that of the next event.
+func (p *pacer) number() int64 { return p.first + p.total }
 
 // verdict is what a Read has to do.
 type verdict uint8
@@ -112,16 +155,19 @@ func (p *pacer) take(now time.Time, room []time.Duration) (do verdict, t turn, w
 	p.follow(now, since)
 	p.crew.follow(p.player.Plan())
 	says := p.player.Upcoming(since).(*program)
-	due := p.player.Take(since, p.room(since, says.most()), room[:0])
+	if p.says == nil || p.says.hash != says.hash {
+		p.phases = p.phases[:0]
+	}
+	due := p.claim(since, says, room[:0])
 	if len(due) == 0 {
 		do, wait = p.idle(since)
 		return do, turn{}, wait
 	}
 	n := int64(len(due))
-	t = turn{first: p.total, due: due, origin: p.origin, before: p.before, says: says, of: p.speak(says), crew: p.crew.send(n)}
+	t = turn{first: p.number(), due: due, origin: p.origin, before: p.before, says: says, of: p.speak(says), crew: p.crew.send(n)}
 	p.before = due[n-1]
 	if says.moods != nil {
-		t.phases = p.follows(due)
+		t.phases = p.phases
 	}
 	if p.news && p.before > p.changed {
 		p.news, t.news = false, true
@@ -134,14 +180,19 @@ func (p *pacer) take(now time.Time, room []time.Duration) (do verdict, t turn, w
 // speak is the stretch of the next events, which begins with them where they
 // say something else than the ones before.
 func (p *pacer) speak(says *program) stretch {
-	if p.says == says {
-		return p.stretch
+	if p.says == nil || p.says.hash != says.hash {
+		p.breakOff()
+		p.says, p.spoke = says, says.sessions
 	}
-	if before := p.stretch; p.total > before.from {
-		p.stretch = stretch{p.total, before.sessions + p.spoke.among(p.total-before.from)}
-	}
-	p.says, p.spoke, p.phases = says, says.sessions, p.phases[:0]
 	return p.stretch
+}
+
+// breakOff ends the stretch of the events so far.
+func (p *pacer) breakOff() {
+	if n := p.number() - p.stretch.from; n > 0 {
+		p.stretch = stretch{p.number(), p.stretch.sessions + p.spoke.among(n)}
+	}
+	p.says = nil
 }
 
 // show remembers when the first event after a change was handed out.
@@ -153,21 +204,19 @@ func (p *pacer) show(now time.Time) {
 	}
 }
 
-// follows finds the phases of a turn, behind that of the event before it.
-func (p *pacer) follows(due []time.Duration) []string {
-	name := ""
+// claim takes the times of the events of a turn, and their phases where what they
+// say depends on them, behind that of the event before.
+func (p *pacer) claim(since time.Duration, says *program, room []time.Duration) (due []time.Duration) {
+	most := p.room(since, says.most())
+	if says.moods == nil {
+		return p.player.Take(since, most, room)
+	}
+	before := ""
 	if n := len(p.phases); n > 0 {
-		name = p.phases[n-1]
+		before = p.phases[n-1]
 	}
-	p.phases = append(p.phases[:0], name)
-	until := time.Duration(math.MinInt64)
-	for _, d := range due {
-		if d >= until {
-			name, until = p.player.Phase(d)
-		}
-		p.phases = append(p.phases, name)
-	}
-	return p.phases
+	due, p.phases = p.player.TakeWithPhases(since, most, room, append(p.phases[:0], before))
+	return due
 }
 
 // room is how many events can be handed out at once now.
@@ -220,26 +269,28 @@ func (p *pacer) finished(since time.Duration) bool {
 	return p.count > 0 && p.total >= p.count || p.running && p.player.Ended(since)
 }
 
-// change changes the load from the last tick on, in the order of the calls; at
-// is when, and number its place in that order. What is wrong with it is added
-// to the problems and changes nothing.
-func (p *pacer) change(c load.Change, now time.Time, found *stage.Problems) (at time.Time, number int64, err error) {
+// change changes the load from the last tick on, in the order of the calls, and
+// tells what for the journal. What is wrong with it is added to the problems
+// and changes nothing.
+func (p *pacer) change(c load.Change, now time.Time, found *stage.Problems) (e journal.Entry, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	since := p.since(now)
 	if p.player.Check(c, since, found); firstError(found) != nil {
-		return at, 0, nil
+		return e, nil
 	}
 	if p.finished(since) {
-		return at, 0, errFinished
+		return e, errFinished
 	}
 	if err := p.player.Apply(c, since); err != nil {
-		return at, 0, err
+		return e, err
 	}
 	p.changes++
 	p.news, p.changed, p.handed = true, p.player.State(since).Since, time.Time{}
 	p.bell.ring()
-	return p.clock(p.changed), p.changes, nil
+	e = p.entry(c.String(), p.changed)
+	e.Change = &c
+	return e, nil
 }
 
 // clock is a time since the opening as the wall clock had it.

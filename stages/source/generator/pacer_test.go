@@ -74,21 +74,21 @@ func TestNoEventIsLostOrDoubledOverStopsStartsAndChanges(t *testing.T) {
 		}
 		change := func(c load.Change) {
 			var found stage.Problems
-			if _, _, err := p.change(c, now, &found); err != nil && (count == 0 || next < count) {
+			if _, err := p.change(c, now, &found); err != nil && (count == 0 || next < count) {
 				t.Fatalf("%v: %v", c, err)
 			}
 		}
 		t.Repeat(map[string]func(*rapid.T){
 			"take": take,
 			"start": func(*rapid.T) {
-				if p.start(now) == running {
+				if _, did := p.start(now); did == running {
 					t.Fatal("a start does not know whether it is one")
 				}
 				if !running {
 					running, began, last = true, now.Truncate(tick), time.Time{}
 				}
 			},
-			"stop": func(*rapid.T) { p.stop(); running = false },
+			"stop": func(*rapid.T) { p.stop(now); running = false },
 			"swap": func(t *rapid.T) { change(load.Change{Plan: planOf(t, load.Constant(anyRate(t)))}) },
 			"rate": func(t *rapid.T) {
 				rate := anyRate(t)
@@ -128,7 +128,7 @@ func TestAfterSleepingSomethingIsDue(t *testing.T) {
 func TestAStartAfterAStopOwesNothing(t *testing.T) {
 	p := pacerOf(t, 1000)
 	p.start(epoch)
-	p.stop()
+	p.stop(epoch)
 	later := epoch.Add(time.Hour)
 	p.start(later)
 	if do, turn, _ := p.take(later, nil); do != sleep {

@@ -14,8 +14,11 @@ func (c *Config) Plan() *load.Plan { return c.plan(&stage.Problems{}) }
 // plan makes the plan of rate and load; nil when something is wrong with them,
 // which is added to the problems.
 func (c *Config) plan(p *stage.Problems) *load.Plan {
-	if c.Load.IsZero() {
+	switch {
+	case c.Load.IsZero():
 		return c.constant(p)
+	case c.Load.Journal != "":
+		return c.journal(p)
 	}
 	var found stage.Problems
 	whole := read.Resolve(c.Load, &found)
@@ -35,6 +38,20 @@ func (c *Config) plan(p *stage.Problems) *load.Plan {
 	}
 	if plan != nil {
 		plan.Name = read.NameOf(c.Load, "")
+	}
+	return plan
+}
+
+// journal makes the plan of a run that is played again.
+func (c *Config) journal(p *stage.Problems) *load.Plan {
+	var found stage.Problems
+	plan := read.Compile(c.Load, &found)
+	for _, f := range found.Found {
+		f.Key = "load." + f.Key
+		p.Found = append(p.Found, f)
+	}
+	if c.Rate != 0 {
+		p.Add("rate", "has no place beside load.journal, which says all there is to the load, got %v", c.Rate)
 	}
 	return plan
 }
@@ -81,6 +98,8 @@ func (c *Config) offered(p *load.Plan) string {
 		return fmt.Sprintf("by %d workers, each of which waits for its event before the next", p.Profile.Model.Closed.Workers)
 	case p.Profile.IsConstant():
 		return "at " + load.Rate(p.Rate(0)).String()
+	case c.Load.Journal != "":
+		return "as in the run of " + string(c.Load.Journal)
 	case p.Name != "":
 		return "by the load " + p.Name
 	default:

@@ -154,11 +154,9 @@ func (r *reader) finished(p *parcel, receipt event.Receipt) {
 	r.parcels.Put(p)
 }
 
-// Close lets go of the file that is watched. Threads end with their parcel.
-func (r *reader) Close(context.Context) error {
-	r.desk.close()
-	return nil
-}
+// Close lets go of the file that is watched, and ends the journal. Threads end
+// with their parcel.
+func (r *reader) Close(ctx context.Context) error { return r.desk.close(ctx) }
 
 // Status shows the achieved and the offered rate, how many events are due and
 // not handed out, and how many have ever been due; and what the content is

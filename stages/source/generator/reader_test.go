@@ -149,11 +149,11 @@ func TestAStoppedGeneratorWaitsUntilItIsStartedOrTold(t *testing.T) {
 			t.Fatalf("read %+v while stopped", got)
 		default:
 		}
-		r.serveStart()
+		r.serveStart(t.Context())
 		if got := <-results; got.n != 1 || got.err != nil {
 			t.Fatalf("after the start read %+v, want the first event", got)
 		}
-		r.serveStop()
+		r.serveStop(t.Context())
 		go read()
 		synctest.Wait()
 		cancel()
