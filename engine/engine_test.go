@@ -12,16 +12,15 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine"
 	"millrace/engine/config"
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/engine/stagetest"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // world is a pipeline under test with its in-memory ends.
 type world struct {

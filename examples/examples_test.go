@@ -11,10 +11,10 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // customStage is the folder of the module with a stage of its own.
 const customStage = "custom-stage"
@@ -40,13 +40,20 @@ func build(t *testing.T) (engine string) {
 	return engine
 }
 
+// The module is built once for the tests that run it.
+func TestTheEngineWithTheCustomStage(t *testing.T) {
+	engine := build(t)
+	t.Run("runs a pipeline", func(t *testing.T) { runsAPipeline(t, engine) })
+	t.Run("lists, explains and checks the stage", func(t *testing.T) { knowsTheStage(t, engine) })
+}
+
 func TestTheCustomStagePassesItsConformanceTest(t *testing.T) {
 	run(t, customStage, "go", "vet", "./...")
 	run(t, customStage, "go", "test", "./...")
 }
 
-func TestAPipelineRunsWithTheCustomStage(t *testing.T) {
-	engine := build(t)
+func runsAPipeline(t *testing.T, engine string) {
+	t.Helper()
 	file, err := filepath.Abs(filepath.Join(customStage, "pipeline.yaml"))
 	if err != nil {
 		t.Fatal(err)
@@ -86,8 +93,8 @@ func TestAPipelineRunsWithTheCustomStage(t *testing.T) {
 	}
 }
 
-func TestTheCustomStageIsListedExplainedAndChecked(t *testing.T) {
-	engine := build(t)
+func knowsTheStage(t *testing.T, engine string) {
+	t.Helper()
 	for _, c := range []struct{ args, want string }{
 		{"list", "redact        Masks what nobody should read in messages"},
 		{"help redact", "such as '\\b\\d{16}\\b'"},

@@ -12,13 +12,14 @@ import (
 	"go.uber.org/goleak"
 
 	"millrace/internal/engineproc"
+	"millrace/internal/leaks"
 )
 
 // soon is how long things may take that take no time on an idle machine, and
 // eventually those that take a while: the machine may be ten times slower.
 const (
-	soon       = time.Minute
-	eventually = 4 * time.Minute
+	soon       = 3 * time.Minute
+	eventually = 6 * time.Minute
 )
 
 var (
@@ -32,14 +33,14 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(run{m}, goleak.IgnoreAnyFunction("millrace/internal/child.keepThread"), goleak.Cleanup(func(code int) {
+	leaks.MainThen(run{m}, func(code int) {
 		if code == 0 {
 			_ = os.RemoveAll(home)
 		} else {
 			fmt.Printf("the logs of engines and services are in %s\n", home)
 		}
 		os.Exit(code)
-	}))
+	}, goleak.IgnoreAnyFunction("millrace/internal/child.keepThread"))
 }
 
 // prepare makes the directory, which PostgreSQL, run by somebody else, can get

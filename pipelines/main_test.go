@@ -11,6 +11,7 @@ import (
 	"go.uber.org/goleak"
 
 	"millrace/internal/engineproc"
+	"millrace/internal/leaks"
 )
 
 // engine is built once for all tests.
@@ -26,20 +27,20 @@ func TestMain(m *testing.M) {
 		_ = os.RemoveAll(dir)
 		os.Exit(1)
 	}
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("millrace/internal/child.keepThread"), goleak.Cleanup(func(code int) {
+	leaks.MainThen(m, func(code int) {
 		_ = os.RemoveAll(dir)
 		os.Exit(code)
-	}))
+	}, goleak.IgnoreAnyFunction("millrace/internal/child.keepThread"))
 }
 
 // soon is how long things may take that take no time on an idle machine.
-const soon = 60 * time.Second
+const soon = 3 * time.Minute
 
 // patient gives a slow machine time to drain; the run's exit is awaited a
 // little longer.
 const (
-	patient  = "drain_timeout=90s"
-	exitTime = 100 * time.Second
+	patient  = "drain_timeout=3m"
+	exitTime = 200 * time.Second
 )
 
 // day2 is one pipelines/day2.yaml with a state directory of its own.

@@ -15,10 +15,10 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/goleak"
 
 	"millrace/engine/stage"
 	"millrace/engine/stagetest"
+	"millrace/internal/leaks"
 	"millrace/stages"
 	"millrace/stages/internal/eventjson"
 	"millrace/stages/internal/poison"
@@ -27,7 +27,7 @@ import (
 	"millrace/stages/source/file"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func TestEveryStageKeepsTheRulesOfItsKind(t *testing.T) {
 	stagetest.ConformanceAll(t, stages.All(), map[string]stagetest.Options{

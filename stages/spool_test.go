@@ -3,7 +3,6 @@ package stages_test
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -15,25 +14,16 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/engine/cli"
+	"millrace/internal/ports"
 	"millrace/stages"
 )
-
-// freePort is a port on which nobody listens.
-func freePort(t *testing.T) int {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
-}
 
 // TestASpooledRouteBeginsBeforeItsKafka starts a pipeline whose broker is away:
 // its events go to the disk, and to the topic when the broker has come.
 func TestASpooledRouteBeginsBeforeItsKafka(t *testing.T) {
 	t.Setenv("ENGINE_ADDR", "")
 	const events = 500
-	dir, port := t.TempDir(), freePort(t)
+	dir, port := t.TempDir(), ports.One(t)
 	file := filepath.Join(dir, "p.yaml")
 	err := os.WriteFile(file, fmt.Appendf(nil, `
 pipeline: late

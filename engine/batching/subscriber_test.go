@@ -14,16 +14,16 @@ import (
 	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"millrace/engine/batching"
 	"millrace/engine/books"
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // script is a source that reads what the test sends.
 type script struct {

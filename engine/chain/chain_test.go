@@ -11,15 +11,15 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/message/router/middleware"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"millrace/engine/chain"
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // writer is a sink that does what the test says and remembers what it was given.
 type writer struct {

@@ -14,9 +14,9 @@ import (
 	"testing"
 
 	"github.com/rogpeppe/go-internal/testscript"
-	"go.uber.org/goleak"
 
 	"millrace/engine/state"
+	"millrace/internal/leaks"
 )
 
 var update = flag.Bool("update", false, "write what the scripts' files should say")
@@ -27,14 +27,16 @@ func TestMain(m *testing.M) {
 	})
 }
 
-// leakFree is goleak.VerifyTestMain for a main that goes on after the tests.
+// leakFree is leaks.Main for a main that goes on after the tests.
 type leakFree struct{ m *testing.M }
 
 func (l leakFree) Run() int {
 	code := l.m.Run()
-	if err := goleak.Find(); code == 0 && err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
+	if code == 0 {
+		if err := leaks.Find(); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	return code
 }

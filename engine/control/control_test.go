@@ -12,16 +12,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine"
 	"millrace/engine/config"
 	"millrace/engine/control"
 	"millrace/engine/stage"
 	"millrace/engine/stagetest"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // served is a running engine and its HTTP interface.
 type served struct {
@@ -82,7 +81,7 @@ func (s *served) park() {
 	s.t.Helper()
 	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
 	s.source.SendEvents("c")
-	for deadline := time.Now().Add(30 * time.Second); ; time.Sleep(time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
 		_, state := s.engine.Absent()
 		if state == engine.Parked && s.engine.Mounts().Find("/api/v1/source/x") == nil {
 			return

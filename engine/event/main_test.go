@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine/event"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // batchOf makes a batch of n events whose messages are m0, m1, …
 func batchOf(n int) *event.Batch {

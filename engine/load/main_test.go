@@ -3,12 +3,11 @@ package load
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func to[T any](v T) *T { return &v }
 

@@ -3,12 +3,11 @@ package stage_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine/event"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // batchOf makes a batch of n open events.
 func batchOf(n int) *event.Batch { return event.NewBatch(make([]event.Event, n)) }

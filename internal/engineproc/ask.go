@@ -12,10 +12,10 @@ import (
 )
 
 // started is how long an engine may take until it serves HTTP.
-const started = 20 * time.Second
+const started = 3 * time.Minute
 
 // client keeps no connections: a process that is gone leaves nothing behind.
-var client = http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+var client = http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true}}
 
 // Address is where the engine serves HTTP, such as http://127.0.0.1:43210.
 func (p *Process) Address() string {

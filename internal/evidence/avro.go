@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"strconv"
 	"testing"
 	"time"
@@ -28,7 +30,7 @@ type Schema struct {
 func FetchSchema(t testing.TB, registry, topic string) *Schema {
 	t.Helper()
 	var body string
-	engineproc.Eventually(t, 60*time.Second, "the registry has a schema of "+topic, func() bool {
+	engineproc.Eventually(t, patience, "the registry has a schema of "+topic, func() bool {
 		var status int
 		status, body = engineproc.Get(registry + "/subjects/" + topic + "-value/versions/latest")
 		return status == http.StatusOK
@@ -40,11 +42,36 @@ func FetchSchema(t testing.TB, registry, topic string) *Schema {
 	if err := json.Unmarshal([]byte(body), &found); err != nil {
 		t.Fatalf("registry: %v in %s", err, body)
 	}
-	schema, err := hamba.Parse(found.Schema)
+	return parse(t, topic, found.ID, found.Schema)
+}
+
+// LeftSchema is the newest schema of a topic's values in what an engine that has
+// ended kept of its embedded registry below its state directory.
+func LeftSchema(t testing.TB, state, topic string) *Schema {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(state, "kafka", "registry.json"))
+	var kept struct {
+		Schemas  []string         // the one with id n is entry n-1
+		Subjects map[string][]int // ids, the newest last
+	}
+	if err == nil {
+		err = json.Unmarshal(text, &kept)
+	}
+	ids := kept.Subjects[topic+"-value"]
+	if err != nil || len(ids) == 0 {
+		t.Fatalf("the embedded registry of %s has no schema of %s: %v", state, topic, err)
+	}
+	id := ids[len(ids)-1]
+	return parse(t, topic, id, kept.Schemas[id-1])
+}
+
+func parse(t testing.TB, topic string, id int, text string) *Schema {
+	t.Helper()
+	schema, err := hamba.Parse(text)
 	if err != nil {
 		t.Fatalf("the registry's schema of %s: %v", topic, err)
 	}
-	return &Schema{found.ID, schema}
+	return &Schema{id, schema}
 }
 
 // logEvent is the record of schemas/log_event.avsc.

@@ -40,7 +40,7 @@ func (tb Table) Count(t testing.TB) (rows, ids int) {
 	t.Helper()
 	db := tb.open(t)
 	defer db.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := db.QueryRowContext(ctx, "SELECT count(*), count(DISTINCT event_id) FROM "+tb.Events).Scan(&rows, &ids); err != nil {
 		return 0, 0

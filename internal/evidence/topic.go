@@ -12,7 +12,7 @@ import (
 )
 
 // patience bounds each question to a broker or a database.
-const patience = 60 * time.Second
+const patience = 3 * time.Minute
 
 // OpenEmbedded serves what an engine that has ended kept of its embedded broker
 // below its state directory, and returns the address.

@@ -7,7 +7,6 @@ import (
 	"context"
 	"database/sql"
 	"fmt"
-	"net"
 	"net/url"
 	"os"
 	"os/exec"
@@ -18,6 +17,8 @@ import (
 	"time"
 
 	_ "github.com/jackc/pgx/v5/stdlib" // the driver "pgx"
+
+	"millrace/internal/ports"
 )
 
 // service is one of the scripts with a directory and a port of its own.
@@ -34,7 +35,7 @@ type Kafka struct{ service }
 // NewKafka prepares a broker; nothing is started yet.
 func NewKafka(t testing.TB) *Kafka {
 	t.Helper()
-	home, port := newHome(t), freePorts(t)
+	home, port := newHome(t), ports.Block(t, 4) // for plain, control, login and certificates
 	if err := os.Symlink(filepath.Join(root(), ".services", "kafka-lib"), filepath.Join(home, "kafka-lib")); err != nil {
 		t.Fatal(err)
 	}
@@ -52,7 +53,7 @@ type Postgres struct{ service }
 // NewPostgres prepares a server; nothing is started yet.
 func NewPostgres(t testing.TB) *Postgres {
 	t.Helper()
-	port := freePorts(t)
+	port := ports.One(t)
 	p := &Postgres{service{t, "postgres.sh", env(newHome(t), "POSTGRES_PORT", port), port}}
 	t.Cleanup(func() { p.do("kill") })
 	return p
@@ -97,26 +98,6 @@ func newHome(t testing.TB) string {
 	return home
 }
 
-// freePorts finds a port that is free together with the next one.
-func freePorts(t testing.TB) int {
-	t.Helper()
-	for range 100 {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			t.Fatal(err)
-		}
-		port := l.Addr().(*net.TCPAddr).Port
-		next, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port+1))
-		_ = l.Close()
-		if err == nil {
-			_ = next.Close()
-			return port
-		}
-	}
-	t.Fatal("no two free ports beside each other")
-	return 0
-}
-
 func root() string {
 	_, file, _, _ := runtime.Caller(0)
 	return filepath.Join(filepath.Dir(file), "..", "..")
@@ -127,7 +108,7 @@ func root() string {
 func NewDatabase(t testing.TB, dsn, name string) string {
 	t.Helper()
 	exec := func(statement string) error {
-		ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 		defer cancel()
 		db, err := sql.Open("pgx", dsn)
 		if err != nil {

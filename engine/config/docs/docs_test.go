@@ -3,15 +3,14 @@ package docs_test
 import (
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine/config/docs"
 	"millrace/engine/config/docs/testdata/sample"
 	"millrace/engine/load"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func TestAStageIsDocumentedByItsCommentsAndDefaults(t *testing.T) {
 	d := docs.Of(sample.Stage)

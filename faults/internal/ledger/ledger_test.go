@@ -6,13 +6,13 @@ import (
 	"testing"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"millrace/internal/evidence"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func event(n int) evidence.Event {
 	return evidence.Event{ID: uuid.NewSHA1(uuid.Nil, fmt.Append(nil, n)), Text: evidence.Text{Message: fmt.Sprint("event ", n)},

@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // echo is a service that answers each line with itself.
 func echo(t *testing.T) string {
@@ -61,7 +61,7 @@ func dial(t *testing.T, p *Proxy) net.Conn {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = conn.Close() })
-	if err := conn.SetDeadline(time.Now().Add(30 * time.Second)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(2 * time.Minute)); err != nil {
 		t.Fatal(err)
 	}
 	return conn
@@ -98,7 +98,7 @@ func brokenFrom(t *testing.T, p *Proxy) {
 		return
 	}
 	defer conn.Close()
-	_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
+	_ = conn.SetDeadline(time.Now().Add(2 * time.Minute))
 	broken(t, conn)
 }
 
@@ -165,7 +165,7 @@ func TestABlackHoleKeepsConnectionsAndSwallowsUntilItEnds(t *testing.T) {
 		if n, err := c.Read(make([]byte, 1)); !isTimeout(err) {
 			t.Fatalf("read %d bytes, %v; want silence", n, err)
 		}
-		_ = c.SetReadDeadline(time.Now().Add(30 * time.Second))
+		_ = c.SetReadDeadline(time.Now().Add(2 * time.Minute))
 	}
 	set(t, p, Pass)
 	hear(t, conn, "during")

@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"github.com/twmb/franz-go/pkg/kgo"
+
+	"millrace/internal/ports"
 )
 
 // cluster is what the brokers of all clusters here are formatted with.
@@ -31,7 +33,7 @@ type Kafka struct {
 // NewKafkas prepares the n brokers of a cluster below dir; lib holds the jars.
 // Each must be told with Advertise what to advertise before it is started.
 func NewKafkas(n int, name, dir, lib string) ([]*Kafka, error) {
-	ports, err := FreePorts(3 * n)
+	ports, err := ports.Free(3 * n)
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,8 @@ import (
 	"syscall"
 
 	"github.com/jackc/pgx/v5"
+
+	"millrace/internal/ports"
 )
 
 // Postgres is a PostgreSQL server in a cluster of its own.
@@ -31,7 +33,7 @@ func NewPostgres(dir string) (*Postgres, error) {
 	if len(found) == 0 {
 		return nil, errors.New("PostgreSQL is not installed; `make services-up` installs it")
 	}
-	ports, err := FreePorts(1)
+	ports, err := ports.Free(1)
 	if err != nil {
 		return nil, err
 	}

@@ -9,6 +9,8 @@ import (
 	"syscall"
 
 	"github.com/redis/go-redis/v9"
+
+	"millrace/internal/ports"
 )
 
 // Redis is a server that keeps nothing on disk.
@@ -19,7 +21,7 @@ type Redis struct {
 
 // NewRedis prepares a server below dir.
 func NewRedis(dir string) (*Redis, error) {
-	ports, err := FreePorts(1)
+	ports, err := ports.Free(1)
 	if err != nil {
 		return nil, err
 	}

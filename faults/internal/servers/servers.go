@@ -9,10 +9,7 @@ package servers
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
-	"math/rand/v2"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -174,24 +171,6 @@ func run(cmd *exec.Cmd) error {
 		return fmt.Errorf("%s: %w\n%s", strings.Join(cmd.Args, " "), err, out.String())
 	}
 	return nil
-}
-
-// FreePorts finds n free ports, below those that the system gives to outgoing
-// connections: a service that is down for a while finds its port free again.
-func FreePorts(n int) ([]int, error) {
-	var ports []int
-	for range 100 * n {
-		port := 12_000 + rand.IntN(7_000)
-		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err != nil {
-			continue
-		}
-		defer l.Close() // held until all are found, so that they differ
-		if ports = append(ports, port); len(ports) == n {
-			return ports, nil
-		}
-	}
-	return nil, errors.New("no free ports between 12000 and 19000")
 }
 
 func address(port int) string { return fmt.Sprintf("127.0.0.1:%d", port) }

@@ -12,10 +12,12 @@ import (
 	"time"
 
 	"go.uber.org/goleak"
+
+	"millrace/internal/leaks"
 )
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m, goleak.IgnoreAnyFunction("millrace/internal/child.keepThread"))
+	leaks.Main(m, goleak.IgnoreAnyFunction("millrace/internal/child.keepThread"))
 }
 
 // shell is a service that is a shell with a child.
@@ -49,7 +51,7 @@ func state(pid int) string {
 
 func until(t *testing.T, what string, holds func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(30 * time.Second); !holds(); <-time.After(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !holds(); <-time.After(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("has not come true: %s", what)
 		}
@@ -101,19 +103,5 @@ func TestAServiceThatEndsAtOnceIsAnErrorThatNamesItsLog(t *testing.T) {
 		answers: func(context.Context) error { return errors.New("nobody there") }}
 	if err := s.Start(); err == nil || !strings.Contains(err.Error(), s.Log()) {
 		t.Errorf("got %v, want an error that names %s", err, s.Log())
-	}
-}
-
-func TestPortsAreFreeAndDiffer(t *testing.T) {
-	ports, err := FreePorts(20)
-	if err != nil {
-		t.Fatal(err)
-	}
-	seen := map[int]bool{}
-	for _, p := range ports {
-		if seen[p] || p < 12_000 || p >= 19_000 {
-			t.Errorf("port %d among %v", p, ports)
-		}
-		seen[p] = true
 	}
 }

@@ -9,14 +9,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"millrace/engine/event"
+	"millrace/internal/leaks"
 	"millrace/stages/internal/eventjson"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // day32 is an event as the clients of the day 32 system send it.
 const day32 = `{"eventId":"0192f0c1-2345-7abc-8def-0123456789ab","timestamp":"2026-03-01T12:00:00.123456Z","level":"WARN","source":"payments",` +

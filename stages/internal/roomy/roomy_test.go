@@ -4,13 +4,12 @@ import (
 	"fmt"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine/event"
+	"millrace/internal/leaks"
 	"millrace/stages/internal/roomy"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func events(n int) []event.Event {
 	all := make([]event.Event, n)

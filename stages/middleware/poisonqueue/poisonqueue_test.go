@@ -18,15 +18,15 @@ import (
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 	_ "modernc.org/sqlite"
 	"pgregory.net/rapid"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // stateDB is a database as the engine's state store: one connection.
 func stateDB(t testing.TB) *sql.DB {

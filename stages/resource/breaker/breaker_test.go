@@ -7,13 +7,13 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
-	"go.uber.org/goleak"
 
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 	"millrace/stages/internal/circuit"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func TestOpensABreakerOfItsRules(t *testing.T) {
 	c := Stage.New().(*Config)

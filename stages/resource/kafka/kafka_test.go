@@ -17,12 +17,13 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/goleak"
 
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
+	"millrace/internal/ports"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // lines collects what is logged.
 type lines struct {
@@ -101,7 +102,7 @@ func TestTopicsSchemasAndRecordsSurviveARestart(t *testing.T) {
 		t.Errorf("a new schema got the id %d of an old one (%v)", other, err)
 	}
 	reader := client(t, c, kgo.ConsumeTopics("logs"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if records := reader.PollFetches(ctx).Records(); len(records) != 1 || string(records[0].Value) != "kept" {
 		t.Errorf("records after the restart: %v", records)
@@ -296,15 +297,10 @@ func TestABrokerProcessServesOthersUntilItIsStopped(t *testing.T) {
 }
 
 func TestThePortIsTheOneThatWasGiven(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	l.Close()
-	c := opened(t, "", &lines{}, func(c *Config) { c.Brokers = "embedded:" + port })
-	if c.broker.address != "127.0.0.1:"+port {
-		t.Errorf("listens on %s, want port %s", c.broker.address, port)
+	port := ports.One(t)
+	c := opened(t, "", &lines{}, func(c *Config) { c.Brokers = fmt.Sprint("embedded:", port) })
+	if c.broker.address != ports.Address(port) {
+		t.Errorf("listens on %s, want port %d", c.broker.address, port)
 	}
 }
 
@@ -387,7 +383,7 @@ func TestRetentionNeverPassesWhatAGroupHasYetToRead(t *testing.T) {
 func TestAGroupThatHasNotCommittedYetKeepsTheWholeTopic(t *testing.T) {
 	c, trimmer, _ := filled(t, &lines{}, 4096)
 	reader := client(t, c, kgo.ConsumerGroup("starting"), kgo.ConsumeTopics("logs"), kgo.DisableAutoCommit())
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if len(reader.PollFetches(ctx).Records()) == 0 {
 		t.Fatal("the group got nothing")

@@ -9,12 +9,12 @@ import (
 
 	"github.com/alicebob/miniredis/v2"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func open(t *testing.T, address string, variables map[string]string) *Store {
 	t.Helper()
@@ -47,7 +47,7 @@ func TestTheClientConnectsWhenFirstUsedAndAgainAfterAnOutage(t *testing.T) {
 		t.Fatal(err)
 	}
 	server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	if err := s.Probe(ctx); stage.ClassOf(err) != stage.Retryable || !strings.Contains(err.Error(), address) {
 		t.Errorf("while it is away: %v, class %v; want weather that names the server", err, stage.ClassOf(err))

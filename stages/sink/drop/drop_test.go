@@ -5,13 +5,12 @@ import (
 	"sync"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func TestOpenEventsAreCountedAndLeftForTheEngineToSettle(t *testing.T) {
 	s, err := Stage.New().(*Config).Open(context.Background(), stage.Settings{})

@@ -18,14 +18,14 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/engine/stagetest"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // rig is an opened sink and the service that it posts to.
 type rig struct {

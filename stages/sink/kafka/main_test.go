@@ -15,14 +15,14 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/goleak"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 	"millrace/stages/resource/kafka"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 const schemaFile = "../../../schemas/log_event.avsc"
 
@@ -98,24 +98,36 @@ func events(n int) []event.Event {
 }
 
 // consume reads n records of the topic.
-func consume(t testing.TB, brokers []string, topic string, n int) []*kgo.Record {
+func consume(t testing.TB, brokers []string, topic string, n int) (all []*kgo.Record) {
+	t.Helper()
+	consumeUntil(t, brokers, topic, func(r *kgo.Record) bool {
+		all = append(all, r)
+		return len(all) >= n
+	})
+	return all
+}
+
+// consumeUntil reads the topic until there is enough.
+func consumeUntil(t testing.TB, brokers []string, topic string, enough func(*kgo.Record) bool) {
 	t.Helper()
 	client, err := kgo.NewClient(kgo.SeedBrokers(brokers...), kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
-	var out []*kgo.Record
-	for len(out) < n {
+	for n := 0; ; {
 		fetches := client.PollFetches(ctx)
 		if ctx.Err() != nil {
-			t.Fatalf("only %d of %d records are in the topic", len(out), n)
+			t.Fatalf("only %d records are in the topic", n)
 		}
-		out = append(out, fetches.Records()...)
+		for _, r := range fetches.Records() {
+			if n++; enough(r) {
+				return
+			}
+		}
 	}
-	return out
 }
 
 func write(t testing.TB, file, text string) {

@@ -10,14 +10,14 @@ import (
 
 	"github.com/google/uuid"
 	"github.com/prometheus/client_golang/prometheus"
-	"go.uber.org/goleak"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 	database "millrace/stages/resource/sql"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // place is a database of a test's own, SQLite or Postgres.
 type place struct {

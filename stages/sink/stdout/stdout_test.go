@@ -13,11 +13,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 	"millrace/stages/internal/eventjson"
 )
 
@@ -29,7 +29,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(writeForEver) != "" {
 		os.Exit(writeUntilItFails())
 	}
-	goleak.VerifyTestMain(m)
+	leaks.Main(m)
 }
 
 // writeUntilItFails is 3 when the failure is what the engine should see.

@@ -7,14 +7,13 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/engine/stagetest"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // lab is a folder of log files, and a source that follows them. It looks and
 // reads when the test says so; no time passes but on its clock.

@@ -21,6 +21,7 @@ import (
 
 	"millrace/engine/stage"
 	"millrace/engine/stagetest"
+	"millrace/internal/ports"
 )
 
 // certificate makes files with a certificate of 127.0.0.1 and its key.
@@ -76,7 +77,7 @@ func TestTLS(t *testing.T) {
 }
 
 func TestSourcesThatShareAnAddressMustAgree(t *testing.T) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	l, err := net.Listen("tcp", ports.Address(ports.One(t)))
 	if err != nil {
 		t.Fatal(err)
 	}

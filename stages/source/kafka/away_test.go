@@ -2,7 +2,6 @@ package kafka
 
 import (
 	"context"
-	"net"
 	"testing"
 	"time"
 
@@ -12,6 +11,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kmsg"
 
 	"millrace/engine/stage"
+	"millrace/internal/ports"
 )
 
 // hasteClock runs a hundred times as fast.
@@ -24,13 +24,8 @@ func (c hasteClock) Sleep(ctx context.Context, d time.Duration) error {
 }
 
 func TestABrokerThatIsAwayAtTheStartIsWaitedFor(t *testing.T) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	port := listener.Addr().(*net.TCPAddr).Port
-	listener.Close()
-	l := &lab{brokers: listener.Addr().String(), topic: "logs", group: "readers", clock: hasteClock{time.Now()}}
+	port := ports.One(t)
+	l := &lab{brokers: ports.Address(port), topic: "logs", group: "readers", clock: hasteClock{time.Now()}}
 	r := l.open(t)
 	defer shut(t, r)
 	until(t, "the log says what is waited for", func() bool { return l.log.has("waiting for kafka") })

@@ -15,17 +15,17 @@ import (
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
-	"go.uber.org/goleak"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 	"millrace/stages/resource/kafka"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // patient is how long a test waits for what must come; it decides nothing.
-const patient = 30 * time.Second
+const patient = 2 * time.Minute
 
 // broker starts a Kafka with one topic, `logs`.
 func broker(t testing.TB, partitions int32, opts ...kfake.Opt) *kfake.Cluster {

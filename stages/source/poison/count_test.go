@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strings"
 	"testing"
+
+	"millrace/internal/ports"
 )
 
 // through is a pipeline whose bad events come out of a topic: a number that is
@@ -52,8 +54,8 @@ func TestTheCountOfReplaysSurvivesATopic(t *testing.T) {
 			w := &world{T: t, dir: t.TempDir()}
 			w.write("log.avsc", schema)
 			format := strings.TrimSuffix(value, "forward")
-			w.file = w.write("shop.yaml", fmt.Sprintf(through, freeAddress(t), w.dir, format))
-			w.redrive = w.write("back.yaml", fmt.Sprintf(back, freeAddress(t), w.dir, format))
+			w.file = w.write("shop.yaml", fmt.Sprintf(through, ports.Address(ports.One(t)), w.dir, format))
+			w.redrive = w.write("back.yaml", fmt.Sprintf(back, ports.Address(ports.One(t)), w.dir, format))
 			w.engine("run", w.file)
 			all, replays := w.stored()
 			if all < 3 || replays != 0 {

@@ -8,6 +8,7 @@ import (
 
 	"millrace/engine/cli"
 	"millrace/engine/stage"
+	"millrace/internal/ports"
 )
 
 const lines = `
@@ -30,7 +31,7 @@ func TestLinesOfAFileAreMendedWithTheirSourceAndPlace(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, store)
 			w.write("app.log", "disk full\n7\nout of memory\n")
-			w.file = w.write("lines.yaml", fmt.Sprintf(lines, freeAddress(t), w.dir, store))
+			w.file = w.write("lines.yaml", fmt.Sprintf(lines, ports.Address(ports.One(t)), w.dir, store))
 			w.engine("run", w.file)
 			w.exits(cli.ExitFailure, "dlq", "replay", w.file) // nothing was mended
 			var e stage.PoisonEntry
@@ -48,7 +49,7 @@ func TestLinesOfAFileAreMendedWithTheirSourceAndPlace(t *testing.T) {
 			}
 			rerun := w.redrive
 			if name == "state directory" { // a state directory has the bad events of its own pipeline
-				rerun = w.write("again.yaml", strings.Replace(fmt.Sprintf(redrive, freeAddress(t), w.dir, store), "pipeline: redrive", "pipeline: lines", 1))
+				rerun = w.write("again.yaml", strings.Replace(fmt.Sprintf(redrive, ports.Address(ports.One(t)), w.dir, store), "pipeline: redrive", "pipeline: lines", 1))
 			}
 			w.engine("run", rerun)
 			rows := w.rows("mended")
@@ -80,9 +81,9 @@ func TestAReplayToATopicKeepsWhatTheSourceGave(t *testing.T) {
 	t.Setenv("ENGINE_ADDR", "")
 	w := newWorld(t, "")
 	w.write("app.log", "disk full\n7\nout of memory\n")
-	w.file = w.write("lines.yaml", fmt.Sprintf(lines, freeAddress(t), w.dir, ""))
+	w.file = w.write("lines.yaml", fmt.Sprintf(lines, ports.Address(ports.One(t)), w.dir, ""))
 	w.engine("run", w.file)
-	again := w.write("again.yaml", fmt.Sprintf(topicToTable, freeAddress(t), w.dir))
+	again := w.write("again.yaml", fmt.Sprintf(topicToTable, ports.Address(ports.One(t)), w.dir))
 	w.engine("run", again, "--for", "1s") // makes the topic
 	ids := make(map[string]bool)
 	for _, line := range strings.Split(strings.TrimSpace(w.engine("dlq", "export", w.file)), "\n") {

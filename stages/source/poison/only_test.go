@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"millrace/engine/cli"
+	"millrace/internal/ports"
 	"millrace/stages"
 )
 
@@ -30,7 +31,7 @@ routes:
 func TestBadEventsOfAPartOfAPipelineAreFound(t *testing.T) {
 	t.Setenv("ENGINE_ADDR", "")
 	w := &world{T: t, dir: t.TempDir()}
-	w.file = w.write("two.yaml", fmt.Sprintf(two, freeAddress(t), w.dir))
+	w.file = w.write("two.yaml", fmt.Sprintf(two, ports.Address(ports.One(t)), w.dir))
 	w.engine("run", w.file, "--only", "bills")
 
 	if _, hint := w.exits(cli.ExitFailure, "dlq", "ls", w.file); !strings.Contains(hint, "--only bills looks there") {
@@ -54,7 +55,7 @@ func TestBadEventsOfAPartOfAPipelineAreFound(t *testing.T) {
 func TestTheEngineOfAPartIsNotTakenForAnother(t *testing.T) {
 	t.Setenv("ENGINE_ADDR", "")
 	w := &world{T: t, dir: t.TempDir()}
-	w.file = w.write("two.yaml", fmt.Sprintf(two, freeAddress(t), w.dir))
+	w.file = w.write("two.yaml", fmt.Sprintf(two, ports.Address(ports.One(t)), w.dir))
 	w.engine("run", w.file, "--only", "orders")
 	ended := make(chan string, 1)
 	go func() {

@@ -5,23 +5,23 @@ import (
 	"database/sql"
 	"encoding/json"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
-	"go.uber.org/goleak"
 	_ "modernc.org/sqlite"
 
 	"millrace/engine/cli"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
+	"millrace/internal/ports"
 	"millrace/stages"
 	"millrace/stages/source/poison"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // pipeline is the way of an event that is bad at first: its customer is text,
 // where a rule wants a number.
@@ -58,18 +58,9 @@ type world struct {
 
 func newWorld(t *testing.T, store string) *world {
 	w := &world{T: t, dir: t.TempDir()}
-	w.file = w.write("shop.yaml", fmt.Sprintf(pipeline, freeAddress(t), w.dir, store))
-	w.redrive = w.write("redrive.yaml", fmt.Sprintf(redrive, freeAddress(t), w.dir, store))
+	w.file = w.write("shop.yaml", fmt.Sprintf(pipeline, ports.Address(ports.One(t)), w.dir, store))
+	w.redrive = w.write("redrive.yaml", fmt.Sprintf(redrive, ports.Address(ports.One(t)), w.dir, store))
 	return w
-}
-
-func freeAddress(t *testing.T) string {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func (w *world) write(name, text string) string {

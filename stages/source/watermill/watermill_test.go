@@ -10,14 +10,14 @@ import (
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/ThreeDotsLabs/watermill/pubsub/gochannel"
-	"go.uber.org/goleak"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/engine/stagetest"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func TestValidate(t *testing.T) {
 	mine := Source("bus", gochannel.NewGoChannel(gochannel.Config{}, nil))
@@ -67,7 +67,7 @@ func TestAUsersOwnSubscriberIsASource(t *testing.T) {
 	if err := ch.Publish("orders", message.NewMessage("1", []byte(`{"message":"paid"}`))); err != nil {
 		t.Fatal(err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	p, err := r.Read(ctx)
 	if err != nil || p.Events[0].Message != "paid" || p.Origin.Kind != "bus" {

@@ -8,15 +8,15 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"millrace/engine/event"
 	"millrace/engine/expression"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 type texts = map[string]string
 

@@ -10,10 +10,11 @@ import (
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/sr"
-	"go.uber.org/goleak"
+
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 const (
 	base       = `{"type":"record","name":"E","fields":[{"name":"id","type":"string"},{"name":"n","type":"int"}]}`
