@@ -29,9 +29,12 @@ func catalogue() []stage.Stage {
 // service is a resource that is there or not.
 type service struct {
 	Away   string       `yaml:"away"`   // why it cannot be reached
+	Late   bool         `yaml:"late"`   // it is away when it is asked first, and there from then on
 	Denied string       `yaml:"denied"` // why it answers, but only with a no
 	Broken string       `yaml:"broken"` // why it cannot be opened
 	Token  stage.Secret `yaml:"token"`
+
+	asked bool
 }
 
 func (c *service) Open(context.Context, stage.Settings) (io.Closer, error) {
@@ -42,6 +45,10 @@ func (c *service) Open(context.Context, stage.Settings) (io.Closer, error) {
 }
 
 func (c *service) Probe(context.Context) error {
+	late := c.Late && !c.asked
+	if c.asked = true; late {
+		return errors.New("not yet")
+	}
 	if c.Away != "" {
 		return errors.New(c.Away)
 	}

@@ -16,8 +16,13 @@ import (
 func healthy(ctx context.Context, e *engine.Engine) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
 	defer cancel()
+	return verdict(e.Probe(ctx))
+}
+
+// verdict is the error of what was found by probing; nil: all is there.
+func verdict(found []engine.Component) error {
 	var errs []error
-	for _, c := range e.Probe(ctx) {
+	for _, c := range found {
 		if c.Err != nil {
 			errs = append(errs, failure(c))
 		}
@@ -93,8 +98,9 @@ func connect(p *program, pipeline *config.Pipeline) error {
 		return err
 	}
 	defer func() { _ = e.Close() }()
-	for _, c := range e.Probe(ctx) {
+	found := e.Probe(ctx)
+	for _, c := range found {
 		fmt.Fprintf(p.out, "%s %s: %s (%s)\n", c.Kind, c.Name, condition(c.Err), c.Took.Round(100*time.Microsecond))
 	}
-	return healthy(ctx, e)
+	return verdict(found)
 }
