@@ -1,18 +1,20 @@
 #!/usr/bin/env bash
 # Builds everything, runs benchmarks, and keeps what they say: run.sh [name…]
 #
-#   names     generate audit http latency soak start offered engine content; none: all
+#   names     generate audit http tail latency soak start offered engine content; none: all
 #   N=5       rounds of each side
 #   IN_FLIGHT=4,16   batches in flight, for generate
 #   EVENTS=   events of a round, RATES=1000,50000, FOR=30s: instead of each benchmark's own
 #
-# Needs the real services for generate, audit, http (Kafka only) and latency: make services-up.
+# tail has kcat and rsyslog (with rsyslog-kafka) as opponents where they are installed.
+#
+# Needs the real services for generate, audit, http, tail (Kafka only) and latency: make services-up.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 [ -n "${KAFKA_BROKERS:-}" ] || ! [ -f .services/env ] || . .services/env
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(engine content offered start generate audit http latency soak)
+[ ${#names[@]} -gt 0 ] || names=(engine content offered start generate audit http tail latency soak)
 stamp=benchmarks/results/$(date -u +%Y-%m-%dT%H%M)
 mkdir -p benchmarks/results
 go build -o bin/engine ./engine/cmd/engine
