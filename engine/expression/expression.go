@@ -22,7 +22,6 @@
 package expression
 
 import (
-	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -65,11 +64,11 @@ func (c Condition) Match(e *event.Event) (bool, error) {
 	defer c.program.end(r)
 	out, err := r.vm.Run(c.program.code, r.names)
 	if err != nil {
-		return false, c.program.failed(err)
+		return false, c.program.failed(err, r)
 	}
 	yes, ok := out.(bool)
 	if !ok {
-		return false, c.program.failed(fmt.Errorf("gives %T where true or false is wanted", out))
+		return false, c.program.failed(fmt.Errorf("gives %T where true or false is wanted", out), r)
 	}
 	return yes, nil
 }
@@ -108,7 +107,7 @@ func (t Text) Of(e *event.Event) (string, error) {
 	defer t.program.end(r)
 	out, err := r.vm.Run(t.program.code, r.names)
 	if err != nil {
-		return "", t.program.failed(err)
+		return "", t.program.failed(err, r)
 	}
 	switch v := out.(type) {
 	case string:
@@ -122,24 +121,8 @@ func (t Text) Of(e *event.Event) (string, error) {
 	case bool:
 		return strconv.FormatBool(v), nil
 	default:
-		return "", t.program.failed(fmt.Errorf("gives %T where text or a number is wanted", out))
+		return "", t.program.failed(fmt.Errorf("gives %T where text or a number is wanted", out), r)
 	}
-}
-
-// EvaluationError says that an expression made no sense for one event.
-type EvaluationError struct {
-	Expression string
-	Err        error
-}
-
-func (e *EvaluationError) Error() string {
-	return fmt.Sprintf("expression %q: %v", e.Expression, e.Err)
-}
-
-func (e *EvaluationError) Unwrap() error { return e.Err }
-
-func (p *program) failed(err error) error {
-	return &EvaluationError{Expression: p.source, Err: errors.New(oneLine(err))}
 }
 
 func (p *program) text() string {

@@ -104,7 +104,7 @@ func TestMistakesAreToldWithTheirPlaceAndASuggestion(t *testing.T) {
 
 func TestAQuestionThatMakesNoSenseForAnEventIsAnErrorForThatEventOnly(t *testing.T) {
 	c := condition(t, `attributes.amount > 100`)
-	if _, err := c.Match(&event.Event{}); err == nil || !strings.Contains(err.Error(), `expression "attributes.amount > 100": column 19: invalid operation`) {
+	if _, err := c.Match(&event.Event{}); err == nil || !strings.Contains(err.Error(), `expression "attributes.amount > 100": column 19: the event has no attribute amount; write (attributes.amount ?? 0) for one that may be missing`) {
 		t.Errorf("got %v", err)
 	}
 	if got, err := c.Match(payment()); err != nil || !got {
@@ -112,9 +112,78 @@ func TestAQuestionThatMakesNoSenseForAnEventIsAnErrorForThatEventOnly(t *testing
 	}
 }
 
+func TestWhatIsWrongWithAnEventIsToldInWordsAndWhatToWriteInstead(t *testing.T) {
+	e := &event.Event{Message: "card declined", Attributes: []event.Attribute{
+		{Key: "s", Value: event.String("abc")}, {Key: "n", Value: event.Int(0)}, {Key: "b", Value: event.Bool(true)}, {Key: "f", Value: event.Float(0.5)}}}
+	for source, want := range map[string]string{
+		`int(attributes.x) > 5`:                `the event has no attribute x; write (attributes.x ?? 0) for one that may be missing, or ask first: "x" in attributes`,
+		`int(attributes["a b"]) > 5`:           `write (attributes["a b"] ?? 0)`,
+		`attributes.n > 5 or attributes.x > 5`: `the event has no attribute x;`,
+		`attributes.x + attributes.y > 5`:      `the event has no attribute x, y; write (attributes.x ?? 0)`,
+		`float(attributes.x) > 5`:              `no attribute x; write (attributes.x ?? 0)`,
+		`lower(attributes.x) == "a"`:           `no attribute x; write (attributes.x ?? "")`,
+		`not attributes.x`:                     `no attribute x; write (attributes.x ?? false)`,
+		`len(attributes.x) > 1`:                `no attribute x; write (attributes.x ?? "")`,
+		`any(attributes.x, # > 1)`:             `no attribute x`,
+		`attributes.x.y == 1`:                  `no attribute x`,
+		`-attributes.x > 1`:                    `no attribute x`,
+		`1..attributes.x == []`:                `no attribute x`,
+		`attributes[message] > 5`:              `something that it asks for is missing; x ?? 0`,
+		`int(attributes.s) > 5`:                `"abc" is not a whole number`,
+		`float(message) > 5`:                   `"card declined" is not a number`,
+		`int(attributes.b) > 5`:                `int wants text or a number, got true or false`,
+		`attributes.s > 5`:                     `column 14: > does not go with text and a whole number; int(…) or float(…) makes a number of text`,
+		`attributes.b > 5`:                     `> does not go with true or false and a whole number`,
+		`attributes.n contains "a"`:            `wants text, got a whole number; string(…) makes text of it`,
+		`upper(attributes.f) == "A"`:           `wants text, got a number; string(…) makes text of it`,
+		`attributes.s.y == 1`:                  `text has no parts with names`,
+		`attributes.s[5] == 1`:                 `there is no entry 5: there are 3, and the first is 0`,
+		`10 % attributes.n == 1`:               `division by zero`,
+		`"a" in attributes.s`:                  `in wants a list or a map, got text; for a part of a text write: text contains part`,
+		`len(attributes.n) > 1`:                `len cannot be asked of a whole number`,
+	} {
+		_, err := condition(t, source).Match(e)
+		if err == nil || !strings.HasPrefix(err.Error(), fmt.Sprintf("expression %q: column ", source)) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v\nwant %s", source, err, want)
+		}
+	}
+}
+
+func TestWhatAnEventSaysIsCutInAnErrorAboutIt(t *testing.T) {
+	for _, source := range []string{`int(message) > 5`, `date(message) > now()`} {
+		_, err := condition(t, source).Match(&event.Event{Message: strings.Repeat("x", 1<<20)})
+		if err == nil || len(err.Error()) > 400 {
+			t.Errorf("%s: an error of %d bytes", source, len(fmt.Sprint(err)))
+		}
+	}
+}
+
+// No error may speak of what only Go knows.
+func TestNoErrorSpeaksOfGo(t *testing.T) {
+	functions := []string{"int(%s)", "float(%s)", "lower(%s)", "len(%s)", "trim(%s)", "abs(%s)", "round(%s)", "first(%s)", "keys(%s)", "split(%s, \",\")",
+		"indexOf(%s, \"a\")", "max(%s, 1)", "sum([%s])", "-%s", "%s + 1", "%s ** 2", "%s % 2", "%s[1]", "%s.a", "1..%s", "%s contains \"a\"", "1 in %s",
+		"not %s", "%s ? 1 : 2", "bitand(%s, 1)", "hasPrefix(%s, \"a\")", "any(%s, # == 1)", "duration(%s)", "date(%s)", "fromJSON(%s)", "%s matches message"}
+	e := payment()
+	e.SetAttribute("yes", event.Bool(true))
+	for _, f := range functions {
+		for _, x := range []string{"attributes.missing", "attributes.user_id", "attributes.amount", "attributes.share", "attributes.yes"} {
+			var c expression.Condition
+			if c.UnmarshalText([]byte(strings.Replace(f, "%s", x, 1)+" == nil")) != nil {
+				continue
+			}
+			_, err := c.Match(e)
+			for _, go_ := range []string{"interface", "reflect", "<nil>", "runtime error", "strconv", "float64", "goroutine", "Value"} {
+				if err != nil && strings.Contains(err.Error(), go_) {
+					t.Errorf("%v", err)
+				}
+			}
+		}
+	}
+}
+
 func TestListsAreBounded(t *testing.T) {
 	_, err := condition(t, `len(1..(offset * 100000)) > 0`).Match(payment())
-	if err == nil || !strings.Contains(err.Error(), "memory budget exceeded") {
+	if err == nil || !strings.Contains(err.Error(), "makes lists of more than 100000 entries") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -55,7 +55,7 @@ func (v Value) Of(e *event.Event) (Result, error) {
 	defer v.program.end(r)
 	out, err := r.vm.Run(v.program.code, r.names)
 	if err != nil {
-		return Result{}, v.program.failed(err)
+		return Result{}, v.program.failed(err, r)
 	}
 	switch got := out.(type) {
 	case string:
@@ -71,6 +71,6 @@ func (v Value) Of(e *event.Event) (Result, error) {
 	case time.Time:
 		return Result{Time: got}, nil
 	default:
-		return Result{}, v.program.failed(fmt.Errorf("gives %T where text, a number, a boolean or a time is wanted", out))
+		return Result{}, v.program.failed(fmt.Errorf("gives %T where text, a number, a boolean or a time is wanted", out), r)
 	}
 }
