@@ -47,7 +47,7 @@ func (p Profile) Compile(found *stage.Problems) *Plan {
 	if wrong(found) > before {
 		return nil
 	}
-	plan.hash = HashOf(p.JSON(), c.traces...)
+	plan.hash, plan.traces = HashOf(p.JSON(), c.traces...), c.files
 	return plan
 }
 
@@ -65,6 +65,7 @@ type compiler struct {
 	scale    float64
 	seed     int64
 	traces   [][]byte // what the files of traces hold
+	files    []string
 	parts    int
 }
 
@@ -306,7 +307,7 @@ func (c *compiler) trace(key string, t *Trace) curve {
 	if speed == 0 || scale == 0 {
 		return nil
 	}
-	c.traces = append(c.traces, data)
+	c.traces, c.files = append(c.traces, data), append(c.files, string(t.File))
 	made := traceCurve(points, speed, scale)
 	for i, part := range made.(*chain).parts {
 		if r := part.rate(0) * c.scale; !(r <= float64(MaxRate)) || part.length() < 1 {

@@ -24,6 +24,7 @@ type Plan struct {
 	unlimited bool
 	late      Late
 	hash      string
+	traces    []string
 	steps     []step // of a recording; nil: it plays a profile
 	run       Run
 }
@@ -167,6 +168,9 @@ func (p *Plan) Next(t time.Duration) (time.Duration, bool) {
 
 // Phases is how many phases a round has.
 func (p *Plan) Phases() int { return len(p.phases) }
+
+// Traces are the files that the plan was made of, beside its profile's.
+func (p *Plan) Traces() []string { return p.traces }
 
 // Hash names what the plan offers: the same profile, traces included, has the
 // same one.

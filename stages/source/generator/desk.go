@@ -32,7 +32,8 @@ type desk struct {
 	log     *slog.Logger
 	writing sync.Mutex // of the journal
 	journal journal.Journal
-	watch   *watch
+	watch   watch
+	profile load.Profile // as the pipeline file has it
 	seed    int64
 	running string     // instance
 	editing sync.Mutex // one change of the content at a time: each is laid over the one before
@@ -51,17 +52,14 @@ func (d *desk) open(ctx context.Context, p load.Profile) error {
 	if err := d.journal.Open(ctx); err != nil {
 		return err
 	}
-	if p.File != "" {
-		d.watch = watching(p, d)
-	}
+	d.profile = p
+	d.watch.look(d, p)
 	return nil
 }
 
 // close ends the journal.
 func (d *desk) close(ctx context.Context) error {
-	if d.watch != nil {
-		d.watch.stop()
-	}
+	d.watch.stop()
 	if e, runs := d.reader.pacer.end(d.reader.clock.Now(), "closed"); runs {
 		return d.write(ctx, e)
 	}
@@ -277,5 +275,6 @@ func (d *desk) change(ctx context.Context, c load.Change, found *stage.Problems)
 	if err != nil || firstError(found) != nil {
 		return err
 	}
+	d.watch.look(d, d.profile) // the change may have brought a trace
 	return d.write(ctx, e)
 }

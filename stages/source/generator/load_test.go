@@ -336,6 +336,54 @@ func TestTheLoadFollowsItsFile(t *testing.T) {
 	})
 }
 
+func TestTheLoadFollowsTheTracesThatItIsMadeOf(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "trace.csv")
+	write := func(text string) {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	profile := "{phases: [{trace: {file: " + file + "}, for: 1h}]}"
+	for name, sent := range map[string]bool{"in the pipeline": false, "sent later": true} {
+		t.Run(name, func(t *testing.T) {
+			write("timestamp,value\n0,100\n1,100\n")
+			synctest.Test(t, func(t *testing.T) {
+				first := profile
+				if sent {
+					first = "10/s"
+				}
+				r, h := loaded(t, first)
+				defer func() {
+					if err := r.Close(context.Background()); err != nil {
+						t.Error(err)
+					}
+				}()
+				if sent {
+					if code, _, refused := ask(t, h, "PUT", "?ttl=2h", profile); code != 200 {
+						t.Fatalf("%d %+v", code, refused)
+					}
+				}
+				readFor(t, r, 3*time.Second)
+				_, before, _ := ask(t, h, "GET", "", "")
+				if before.Offered != 100 || before.Temporary != sent {
+					t.Fatalf("%+v", before)
+				}
+				write("timestamp,value\n0,30000\n1,30000\n")
+				pass(time.Second)
+				_, got, _ := ask(t, h, "GET", "", "")
+				if got.Offered != 30_000 || got.Temporary != sent || got.Changes != before.Changes+1 || got.Hash == before.Hash {
+					t.Errorf("after the trace changed: %+v", got)
+				}
+				write("timestamp,value\n0,30000\n0,30000,\n")
+				pass(time.Second)
+				if _, still, _ := ask(t, h, "GET", "", ""); still.Hash != got.Hash || still.Changes != got.Changes {
+					t.Errorf("after it became wrong: %+v", still)
+				}
+			})
+		})
+	}
+}
+
 func TestAFinishedLoadCannotBeChanged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, h := loaded(t, "{phases: [{constant: 10/s, for: 1s}]}")
