@@ -289,17 +289,26 @@ func Feed(put func(context.Context, event.Parcel) error) message.HandlerFunc {
 	}
 }
 
-// settleFed carries the other route's outcomes over. What it dealt with is
-// delivered, from here: how is in its own books. Only a no must be passed on.
+// settleFed makes the other route's outcomes those of this one, with their
+// reasons: this route's source is told what really became of its events, and the
+// books of both say the same. Only what a rule filtered over there counts as
+// delivered here: its receipt does not name it, and no source needs to know.
 func settleFed(b *event.Batch, rows []int, r event.Receipt) {
+	var returned map[int]bool
 	for _, x := range r.Exceptions {
-		switch x.Outcome {
-		case event.Rejected:
-			b.Settle(rows[x.Index], event.Rejected)
-		case event.Returned:
-			b.Fail(rows[x.Index], ErrReturned)
+		row := rows[x.Index]
+		if x.Outcome == event.Returned {
+			b.Fail(row, ErrReturned)
+			if returned == nil {
+				returned = make(map[int]bool)
+			}
+			returned[row] = true
+			continue
 		}
+		if x.Err != nil {
+			b.Fail(row, x.Err) // such as when to come again
+		}
+		b.Settle(row, x.Outcome)
 	}
-	delivered := b.Select(func(row int, _ *event.Event) bool { return !errors.Is(b.Err(row), ErrReturned) })
-	delivered.SettleOpen(event.Delivered)
+	b.Select(func(row int, _ *event.Event) bool { return !returned[row] }).SettleOpen(event.Delivered)
 }

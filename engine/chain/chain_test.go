@@ -354,13 +354,15 @@ func TestASwitchFiltersWhatMatchesNothingAndRefusesWhatCannotBeDecided(t *testin
 }
 
 func TestEventsHandedToAnotherRouteWaitForItsAnswer(t *testing.T) {
+	errBad, errLater := errors.New("not JSON"), errors.New("over the limit")
 	var got event.Parcel
 	put := func(_ context.Context, p event.Parcel) error {
 		got = p
 		go p.Done(event.Receipt{
 			Counts: [event.NumOutcomes]int{event.Delivered: 1, event.Poisoned: 1, event.Rejected: 1, event.Returned: 1},
 			Exceptions: []event.Exception{
-				{Index: 1, Outcome: event.Poisoned}, {Index: 2, Outcome: event.Rejected}, {Index: 3, Outcome: event.Returned},
+				{Index: 1, Outcome: event.Poisoned, Err: errBad}, {Index: 2, Outcome: event.Rejected, Err: errLater},
+				{Index: 3, Outcome: event.Returned},
 			},
 		})
 		return nil
@@ -368,9 +370,12 @@ func TestEventsHandedToAnotherRouteWaitForItsAnswer(t *testing.T) {
 	b := batch("abcd")
 	b.SetLane("p0")
 	err := run(chain.Feed(put), b)
-	if !errors.Is(err, chain.ErrReturned) || b.Outcome(0) != event.Delivered || b.Outcome(1) != event.Delivered ||
+	if !errors.Is(err, chain.ErrReturned) || b.Outcome(0) != event.Delivered || b.Outcome(1) != event.Poisoned ||
 		b.Outcome(2) != event.Rejected || b.Outcome(3) != event.Open {
 		t.Errorf("%v, outcomes %s", err, outcomes(b))
+	}
+	if !errors.Is(b.Err(1), errBad) || !errors.Is(b.Err(2), errLater) {
+		t.Errorf("the reasons are %v and %v", b.Err(1), b.Err(2))
 	}
 	if got.Lane != "p0" || len(got.Events) != 4 {
 		t.Errorf("parcel %+v", got)

@@ -47,7 +47,8 @@ type routeConfig struct {
 	// Middleware are the stages between source and sink, outermost first: middlewares and
 	// transforms.
 	Middleware *node `yaml:"middleware" form:"list of stages"`
-	// Sink is where its events go: a stage, another route, or several branches. Required.
+	// Sink is where its events go: a stage, another route, or several branches. Required. What another
+	// route does with an event (delivers, poisons, sheds, rejects it) is what becomes of it here too.
 	Sink *node `yaml:"sink" form:"one stage, or route, broadcast, switch"`
 	// Spool is a store on disk for what the sink cannot take now: with one, the route takes events
 	// also before its sink is there. Without it, events wait and the source with them.

@@ -51,7 +51,7 @@ func (b *Batch) branch() *Batch {
 
 // Join carries the branches' results back to the open events of b. An event
 // that every branch has settled gets the worst of its outcomes (delivered
-// somewhere and filtered elsewhere is delivered). One that some branch could
+// somewhere and filtered elsewhere is delivered), and why. One that some branch could
 // not deliver fails and stays open; one that no branch can do anything more
 // with, and some branch refused, is refused.
 func (b *Batch) Join(key any) {
@@ -60,7 +60,7 @@ func (b *Batch) Join(key any) {
 	rows := make([]int32, 0, b.Len())
 	for row := range b.Open() {
 		var out Outcome
-		var refused, failed error
+		var refused, failed, why error
 		seen, unsettled := false, false
 		for _, branch := range branches {
 			o := branch.outcomes[row]
@@ -77,7 +77,9 @@ func (b *Batch) Join(key any) {
 			case Refused:
 				refused = branch.Err(row)
 			default:
-				out = max(out, o)
+				if o > out {
+					out, why = o, branch.Err(row)
+				}
 			}
 		}
 		switch {
@@ -87,6 +89,9 @@ func (b *Batch) Join(key any) {
 		case refused != nil:
 			b.Refuse(row, refused)
 		default:
+			if out > Delivered && why != nil {
+				b.Fail(row, why) // for the source, which may be told
+			}
 			rows, worst = append(rows, int32(row)), append(worst, out)
 		}
 	}
