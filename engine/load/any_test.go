@@ -50,7 +50,8 @@ func anyShape(t *rapid.T, sums bool) (s Shape) {
 		s.Sine = &Sine{mean, Rate(rapid.Float64Range(0, float64(mean)).Draw(t, "amplitude")), anySpan(t, "period"),
 			rapid.SampledFrom([]string{"", "peak", "mean_down", "trough"}).Draw(t, "start")}
 	case "on_off":
-		s.OnOff = &OnOff{anyRate(t, "on") + 1, anyRate(t, "off"), anySpan(t, "on for"), anySpan(t, "off for")}
+		s.OnOff = &OnOff{anyRate(t, "on") + 1, anyRate(t, "off"), anySpan(t, "on for") + seconds(0.1), anySpan(t, "off for"),
+			rapid.SampledFrom([]string{"", "constant", "exponential", "pareto"}).Draw(t, "dist")}
 	case "sum":
 		for range rapid.IntRange(1, 3).Draw(t, "parts") {
 			s.Sum = append(s.Sum, anyShape(t, false))

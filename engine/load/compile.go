@@ -67,6 +67,7 @@ type compiler struct {
 	traces   [][]byte // what the files of traces hold
 	files    []string
 	parts    int
+	drawn    uint64 // shapes with periods by chance
 }
 
 func (c *compiler) add(key, format string, args ...any) { c.problems.Add(key, format, args...) }

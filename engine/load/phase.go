@@ -101,10 +101,16 @@ type OnOff struct {
 	On Rate `yaml:"on"`
 	// Off is the other. Default 0.
 	Off Rate `yaml:"off"`
-	// OnFor is how long it is on.
+	// OnFor is how long it is on; the mean of it with a dist.
 	OnFor stage.Duration `yaml:"on_for"`
-	// OffFor is how long it is off.
+	// OffFor is how long it is off; the mean of it with a dist.
 	OffFor stage.Duration `yaml:"off_for"`
+	// Dist is how long the periods are: constant (default), exponential (as
+	// often cut short as drawn out, independent of the one before) or pareto
+	// (most are short and a few very long, so that bursts are seen at every
+	// scale). They are drawn once, from the seed; a phase without an end repeats
+	// them after 256 times on and off.
+	Dist string `yaml:"dist"`
 }
 
 // Trace replays a recording. Each line's count is spread evenly over the time

@@ -50,7 +50,7 @@ func (c *compiler) shape(s *Shape, key string, long float64) curve {
 	case s.Sine != nil:
 		return c.sine(below, s.Sine)
 	case s.OnOff != nil:
-		return c.onOff(below, s.OnOff)
+		return c.onOff(below, s.OnOff, long)
 	case s.Trace != nil:
 		return c.trace(below, s.Trace)
 	case s.Sum != nil:
@@ -220,13 +220,20 @@ func (c *compiler) sine(below string, s *Sine) curve {
 	return sine{float64(s.Mean), float64(s.Amplitude), float64(s.Period), phase, math.Cos(phase)}
 }
 
-func (c *compiler) onOff(below string, o *OnOff) curve {
+func (c *compiler) onOff(below string, o *OnOff, long float64) curve {
 	ok := c.rate(below+".on", o.On)
 	ok = c.rate(below+".off", o.Off) && ok
 	ok = c.within(below+".on_for", o.OnFor, 1, maxTimes/10) && ok
 	ok = c.within(below+".off_for", o.OffFor, 1, maxTimes/10) && ok
-	if !ok {
+	known := slices.Contains(dists, or(o.Dist, distConstant))
+	if !known {
+		c.problems.OneOf(below+".dist", o.Dist, dists...)
+	}
+	switch {
+	case !ok || !known:
 		return nil
+	case o.Dist != "" && o.Dist != distConstant:
+		return c.periods(below, o, long)
 	}
 	return repeat(newChain(flat(float64(o.On), float64(o.OnFor)), flat(float64(o.Off), float64(o.OffFor))), math.Inf(1))
 }

@@ -54,7 +54,7 @@ phases:
   - {step: {from: 20k/s, by: 10k/s, every: 30s}, for: 2m}
   - {spike: {base: 20k/s, peak: 100k/s, rise: 2s, hold: 20s, fall: 10s, after: 1s, every: 1m}, for: 1m}
   - {sine: {mean: 30k/s, amplitude: 20k/s, period: 1m, start: trough}, for: 3m}
-  - {on_off: {on: 50k/s, off: 0, on_for: 5s, off_for: 15s}, for: 2m}
+  - {on_off: {on: 50k/s, off: 0, on_for: 5s, off_for: 15s, dist: pareto}, for: 2m}
   - {sum: [{constant: 5k/s}, {spike: {peak: 40k/s, hold: 1s, every: 30s}}], for: 2m}
   - {pause: 30s}
 `
