@@ -11,11 +11,12 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
 	"go.yaml.in/yaml/v4"
+
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 // root is the repository, which is compose.yaml's folder and the build context.
 const root = "../.."

@@ -47,7 +47,7 @@ type Options struct {
 	// Skip leaves out rules by name, each with the reason, which is printed.
 	Skip map[string]string
 	// Patience is how long a call may take that has every reason to return;
-	// it only ever decides that something hangs. 0: 20 s.
+	// it only ever decides that something hangs, or is left behind. 0: a minute.
 	Patience time.Duration
 }
 

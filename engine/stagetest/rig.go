@@ -37,7 +37,7 @@ func newRig(t T, r rule, s stage.Stage, o Options) *rig {
 		o.Event = logEvent
 	}
 	if o.Patience == 0 {
-		o.Patience = 20 * time.Second
+		o.Patience = time.Minute
 	}
 	return &rig{T: t, rule: r, stage: s, o: o, before: goleak.IgnoreCurrent(), closed: true}
 }
@@ -81,8 +81,16 @@ func (r *rig) leaks() {
 	if r.hung {
 		return
 	}
-	if err := goleak.Find(r.before); err != nil {
-		r.Errorf("goroutines are left when all is closed: %v", err)
+	deadline := time.Now().Add(r.o.Patience) // one that was told to end may have to wait for a core
+	for {
+		err := goleak.Find(r.before)
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			r.Errorf("goroutines are left when all is closed: %v", err)
+			return
+		}
 	}
 }
 

@@ -16,16 +16,16 @@ import (
 	"unicode/utf8"
 
 	tea "charm.land/bubbletea/v2"
-	"go.uber.org/goleak"
 
 	"millrace/engine"
 	"millrace/engine/cli/remote"
 	"millrace/engine/load"
+	"millrace/internal/leaks"
 )
 
 var update = flag.Bool("update", false, "write the screens in testdata")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 

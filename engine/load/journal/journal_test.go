@@ -10,15 +10,15 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
 	_ "modernc.org/sqlite" // the driver of the state database
 
 	"millrace/engine/load"
 	"millrace/engine/load/journal"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func database(t *testing.T) *sql.DB {
 	t.Helper()

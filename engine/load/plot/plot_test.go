@@ -13,16 +13,15 @@ import (
 	"time"
 	"unicode/utf8"
 
-	"go.uber.org/goleak"
-
 	"millrace/engine/load"
 	"millrace/engine/load/plot"
 	"millrace/engine/load/read"
+	"millrace/internal/leaks"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func golden(t *testing.T, name, got string) {
 	t.Helper()

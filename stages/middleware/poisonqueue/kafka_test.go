@@ -65,7 +65,7 @@ func read(t *testing.T, broker *kfake.Cluster, n int) []*kgo.Record {
 		t.Fatal(err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Minute)
 	defer cancel()
 	var records []*kgo.Record
 	for len(records) < n {

@@ -35,7 +35,7 @@ type guarded struct {
 func (g guarded) try(t *testing.T, change func(*Config)) error {
 	t.Helper()
 	c := g.config(t, change)
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	return c.Probe(ctx)
 }

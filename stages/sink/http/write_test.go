@@ -77,13 +77,14 @@ func TestStrictTakesEachAnswerAndNoneAsTheLastWord(t *testing.T) {
 func TestNoMoreRequestsAtOnceThanConnections(t *testing.T) {
 	var now, most atomic.Int64
 	all := make(chan struct{})
+	closeAll := sync.OnceFunc(func() { close(all) })
 	r := open(t, func(c *Config) { c.Format, c.Connections = formatSingle, 3 }, func(http.ResponseWriter, *http.Request) {
 		n := now.Add(1)
 		defer now.Add(-1)
 		for m := most.Load(); n > m && !most.CompareAndSwap(m, n); m = most.Load() {
 		}
 		if n == 3 {
-			close(all) // only once: the third waits for nobody
+			closeAll() // three there are, and none of them waits any more
 		}
 		<-all
 	})

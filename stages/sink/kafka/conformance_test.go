@@ -41,7 +41,7 @@ func delivered(t stagetest.T, b stagetest.Bench) []event.Event {
 		t.Fatalf("%v", err)
 	}
 	defer client.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	ends, err := kadm.NewClient(client).ListEndOffsets(ctx, "log-events")
 	if err != nil {

@@ -108,7 +108,7 @@ func testTimeout(t *testing.T, p *place) {
 	if err := lock.Rollback(); err != nil {
 		t.Fatal(err)
 	}
-	c.WriteTimeout = stage.Duration(10 * time.Second)
+	c.WriteTimeout = stage.Duration(5 * time.Minute)
 	if err := w.Write(t.Context(), b); err != nil || p.rows(t, c.Table) != 5 {
 		t.Errorf("after the lock was gone: %v, %d rows", err, p.rows(t, c.Table))
 	}

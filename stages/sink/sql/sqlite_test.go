@@ -16,7 +16,7 @@ import (
 func sqlitePlace(t testing.TB) *place {
 	t.Helper()
 	dir := t.TempDir()
-	reads, err := stdsql.Open("sqlite", filepath.Join(dir, "audit.db")+"?_pragma=busy_timeout(5000)")
+	reads, err := stdsql.Open("sqlite", filepath.Join(dir, "audit.db")+"?_pragma=busy_timeout(60000)")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -18,6 +17,7 @@ import (
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/engine/stagetest"
+	"millrace/internal/ports"
 	"millrace/stages/middleware/limiter"
 	"millrace/stages/middleware/poisonqueue"
 	"millrace/stages/sink/stdout"
@@ -270,10 +270,10 @@ func TestTheOrderOfAClientThatWaitsIsKept(t *testing.T) {
 }
 
 func TestSourcesShareAnAddress(t *testing.T) {
-	port := freePort(t)
+	port := ports.Address(ports.One(t))
 	routes := fmt.Sprintf(`
   a:
-    source: {http: {listen: "%[1]s", paths: [/a], respond: day1, ack_timeout: 1s}}
+    source: {http: {listen: "%[1]s", paths: [/a], respond: day1, ack_timeout: 50s}}
     batch: {linger: 1ms}
     sink: {sink: {}}
   b:
@@ -292,16 +292,6 @@ func TestSourcesShareAnAddress(t *testing.T) {
 			}
 		})
 	}
-}
-
-func freePort(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	return l.Addr().String()
 }
 
 func problems(t *testing.T, routes string) string {

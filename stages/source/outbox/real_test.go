@@ -26,7 +26,7 @@ import (
 )
 
 // patient is how long a test waits for what must come; it decides nothing.
-const patient = 60 * time.Second
+const patient = 3 * time.Minute
 
 // place is an outbox of a test's own, and an application that writes to it.
 type place struct {
