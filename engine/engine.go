@@ -169,9 +169,17 @@ func (e *Engine) stop(ended <-chan struct{}) {
 	}
 	late := time.After(e.pipeline.DrainTimeout * 3 / 4)
 	over := time.After(e.pipeline.DrainTimeout)
+	until := time.Now().Add(e.pipeline.DrainTimeout)
+	waiting := time.NewTimer(drainQuiet)
+	defer waiting.Stop()
 	for {
 		select {
 		case <-ended:
+			return
+		case <-waiting.C:
+			e.sayWaiting(until)
+			waiting.Reset(drainNags)
+		case <-e.drain.Done(): // by Abort: what is left is given up
 			return
 		case <-late:
 			e.cutSpools()

@@ -60,6 +60,7 @@ type route struct {
 	sub      *batching.Subscriber
 	reader   stage.Reader
 	instance []opened
+	stays    []*stay
 	wasCut   bool  // time ran out before everything was settled
 	waiting  int64 // at the source then
 	left     bool  // nobody wants more of what it brings
@@ -157,16 +158,17 @@ func (r *route) open() (source stage.Reader, handler message.HandlerFunc, err er
 		return err
 	})
 	if err == nil {
-		r.show(r.wiring.open)
+		r.show(&r.wiring)
 	}
 	return source, handler, err
 }
 
 // show lets the stages be probed, and asked for their status.
-func (r *route) show(opened []opened) {
+func (r *route) show(w *wiring) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.instance = append(r.instance, opened...)
+	r.instance = append(r.instance, w.open...)
+	r.stays = append(r.stays, w.stays...)
 }
 
 // start makes a router that hands what sub brings to the chain, and runs it.

@@ -151,7 +151,7 @@ func (s *spooling) openBehind(r *route) {
 
 // work lets events go to the chain, those of the front and those of the drain.
 func (s *spooling) work(r *route) {
-	r.show(s.behind.open)
+	r.show(&s.behind)
 	close(s.opened)
 	s.mu.Lock()
 	s.state, s.reason = Running, nil

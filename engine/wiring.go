@@ -21,11 +21,12 @@ type wiring struct {
 	stats  *stageMetrics
 	steps  map[string]int // numbers of the steps in the chain, by path
 	open   []opened
+	stays  []*stay // of what was wired last: the outermost stages
 }
 
 // chain opens the stages that events go through and joins them.
 func (w *wiring) chain(ctx context.Context) (message.HandlerFunc, error) {
-	w.steps = make(map[string]int)
+	w.steps, w.stays = make(map[string]int), nil
 	for step := range w.route.Steps() {
 		if k := step.Stage.Kind; k == stage.KindMiddleware || k == stage.KindTransform {
 			w.steps[step.Path] = len(w.steps) + 1
@@ -88,13 +89,17 @@ func (w *wiring) source(ctx context.Context) (stage.Reader, error) {
 func (w *wiring) middlewares(ctx context.Context, list []config.Step) ([]message.HandlerMiddleware, error) {
 	made := make([]message.HandlerMiddleware, len(list))
 	for i := len(list) - 1; i >= 0; i-- {
+		inner := w.stays
+		w.stays = nil
 		m, err := w.middleware(ctx, list[i])
 		if err != nil {
 			return nil, err
 		}
+		here := &stay{name: list[i].Name, within: append(inner, w.stays...)} // those of its outlets too
+		w.stays = []*stay{here}
 		observe := w.stats.observer(list[i])
 		made[i] = func(next message.HandlerFunc) message.HandlerFunc {
-			return chain.Guard(list[i].Name, observe, m(next))
+			return here.around(chain.Guard(list[i].Name, observe, m(next)))
 		}
 	}
 	return made, nil
@@ -121,6 +126,7 @@ func (w *wiring) middleware(ctx context.Context, step config.Step) (message.Hand
 // outlets makes the sinks that a middleware has for itself, by their keys.
 func (w *wiring) outlets(ctx context.Context, step config.Step) (map[string]message.HandlerFunc, error) {
 	made := make(map[string]message.HandlerFunc, len(step.Outlets))
+	var all []*stay
 	for i := range step.Outlets {
 		o := &step.Outlets[i]
 		h, err := w.sink(ctx, &o.Sink)
@@ -128,7 +134,9 @@ func (w *wiring) outlets(ctx context.Context, step config.Step) (map[string]mess
 			return nil, err
 		}
 		made[o.Key] = chain.Divert(h)
+		all = append(all, w.stays...)
 	}
+	w.stays = all
 	return made, nil
 }
 
@@ -140,33 +148,46 @@ func (w *wiring) sink(ctx context.Context, s *config.Sink) (message.HandlerFunc,
 		if err != nil {
 			return nil, err
 		}
-		return chain.Guard(s.Stage.Name, w.stats.observer(*s.Stage), chain.Sink(writer)), nil
+		return w.last(s.Stage.Name, chain.Guard(s.Stage.Name, w.stats.observer(*s.Stage), chain.Sink(writer))), nil
 	case s.Route != "":
-		return chain.Feed(w.feeds[s.Route].put), nil
+		return w.last("route "+s.Route, chain.Feed(w.feeds[s.Route].put)), nil
 	case len(s.Broadcast) > 0:
 		branches := make([]message.HandlerFunc, len(s.Broadcast))
+		var all []*stay
 		for i := range s.Broadcast {
 			var err error
 			if branches[i], err = w.branch(ctx, &s.Broadcast[i]); err != nil {
 				return nil, err
 			}
+			all = append(all, w.stays...)
 		}
+		w.stays = all
 		return chain.Broadcast(branches), nil
 	default:
 		cases := make([]chain.Case, len(s.Switch))
+		var all []*stay
 		for i := range s.Switch {
 			c := &s.Switch[i]
 			h, err := w.branch(ctx, &c.Branch)
 			if err != nil {
 				return nil, err
 			}
+			all = append(all, w.stays...)
 			cases[i] = chain.Case{Handler: h}
 			if !c.When.IsZero() {
 				cases[i].Match = c.When.Match
 			}
 		}
+		w.stays = all
 		return chain.Switch(cases), nil
 	}
+}
+
+// last counts what is in the last stage of a chain.
+func (w *wiring) last(name string, h message.HandlerFunc) message.HandlerFunc {
+	here := &stay{name: name}
+	w.stays = []*stay{here}
+	return here.around(h)
 }
 
 func (w *wiring) branch(ctx context.Context, b *config.Branch) (message.HandlerFunc, error) {
