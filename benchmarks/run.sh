@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds everything, runs benchmarks, and keeps what they say: run.sh [name…]
 #
-#   names     generate audit http tail latency soak start offered engine content; none: all
+#   names     generate audit http tail latency soak start offered swap engine content; none: all
 #   N=5       rounds of each side
 #   IN_FLIGHT=4,16   batches in flight, for generate
 #   EVENTS=   events of a round, RATES=1000,50000, FOR=30s: instead of each benchmark's own
@@ -14,7 +14,7 @@ cd "$(dirname "$0")/.."
 [ -n "${KAFKA_BROKERS:-}" ] || ! [ -f .services/env ] || . .services/env
 
 names=("$@")
-[ ${#names[@]} -gt 0 ] || names=(engine content offered start generate audit http tail latency soak)
+[ ${#names[@]} -gt 0 ] || names=(engine content offered swap start generate audit http tail latency soak)
 stamp=benchmarks/results/$(date -u +%Y-%m-%dT%H%M)
 mkdir -p benchmarks/results
 go build -o bin/engine ./engine/cmd/engine

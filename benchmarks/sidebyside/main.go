@@ -2,7 +2,7 @@
 // of its own, in turns, its CPU time told by the operating system, its events
 // counted where they arrive, by code that is neither side's.
 //
-//	sidebyside [flags] generate | audit | latency | soak | start | offered | http | tail …
+//	sidebyside [flags] generate | audit | latency | soak | start | offered | swap | http | tail …
 //
 // What each measures and why it is fair: benchmarks/README.md. run.sh builds
 // everything and calls it.
@@ -38,7 +38,7 @@ type bench struct {
 
 var names = map[string]func(*bench) error{
 	"generate": (*bench).generate, "audit": (*bench).audit, "latency": (*bench).latency,
-	"soak": (*bench).soak, "start": (*bench).start, "offered": (*bench).offered, "http": (*bench).web,
+	"soak": (*bench).soak, "start": (*bench).start, "offered": (*bench).offered, "swap": (*bench).swap, "http": (*bench).web,
 	"tail": (*bench).tail,
 }
 
@@ -84,7 +84,7 @@ func run() (err error) {
 	for _, name := range flag.Args() {
 		f := names[name]
 		if f == nil {
-			return fmt.Errorf("no benchmark %q; there are generate, audit, latency, soak, start, offered, http, tail", name)
+			return fmt.Errorf("no benchmark %q; there are generate, audit, latency, soak, start, offered, swap, http, tail", name)
 		}
 		fmt.Printf("\n== %s, %s\n", name, time.Now().Format(time.TimeOnly))
 		if err := f(b); err != nil {

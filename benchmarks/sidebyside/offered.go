@@ -22,7 +22,7 @@ import (
 // pushes back. It runs the engine in this process, to look at each event.
 func (b *bench) offered() error {
 	took := or(b.duration, 10*time.Second)
-	rates, err := numbersOf("-rates", or(b.rates, "1,10,1000,10000,100000"))
+	rates, err := numbersOf("-rates", or(b.rates, "1,10,1000,10000,100000,1000000"))
 	if err != nil {
 		return err
 	}
