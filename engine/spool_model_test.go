@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"flag"
 	"fmt"
 	"maps"
 	"os"
@@ -161,6 +162,7 @@ func (h *history) finish() {
 }
 
 func TestWhateverHappensEveryEventIsDeliveredAndLanesKeepTheirOrder(t *testing.T) {
+	fewer(t, "25")
 	spooledEvents := 0
 	rapid.Check(t, func(rt *rapid.T) {
 		steps := rapid.SliceOfN(drawStep, 5, 40).Draw(rt, "steps")
@@ -191,6 +193,20 @@ routes:
 	if spooledEvents < 100 {
 		t.Errorf("only %d events went through a spool: this shows nothing", spooledEvents)
 	}
+}
+
+// fewer checks than rapid's hundred are made of a property whose every check
+// takes long, unless the command line asks for another number.
+func fewer(t *testing.T, checks string) {
+	f := flag.Lookup("rapid.checks")
+	was := f.Value.String()
+	if was != f.DefValue {
+		return
+	}
+	if err := f.Value.Set(checks); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = f.Value.Set(was) })
 }
 
 // problem says what is wrong with how it ended; "": nothing.

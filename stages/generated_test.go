@@ -101,7 +101,7 @@ func TestAGeneratedLineIsAcceptedByTheParserOfItsFormat(t *testing.T) {
 		for _, format := range c.parsers {
 			t.Run(name+" by "+format, func(t *testing.T) {
 				a := parser(t, format)
-				generated(t, 10_000, c.content, func(events []event.Event) {
+				generated(t, 3000, c.content, func(events []event.Event) {
 					line := events[0].Message
 					batch := event.NewBatch(events)
 					if err := a.Apply(context.Background(), batch); err != nil {

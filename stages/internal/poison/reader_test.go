@@ -229,7 +229,7 @@ func TestBytesAreReadByWhereTheyCameFrom(t *testing.T) {
 // between that leave the store untold: each event is delivered, or it is in the
 // store, once, and its count never falls.
 func TestNoEventIsLost(t *testing.T) {
-	fewer(t, "30")
+	fewer(t, "12")
 	db := database(t)
 	s := Services{State: db, Clock: stage.SystemClock, Log: outside(t).Log}
 	place := places["state directory"]

@@ -17,6 +17,7 @@ import (
 // Over any saturated run the limiter stays within 0.1 % below its limit and
 // never above it, in any window, whatever the batches.
 func TestSaturatedRateIsTheLimit(t *testing.T) {
+	fewer(t, "30")
 	rapid.Check(t, func(rt *rapid.T) {
 		rate := rapid.IntRange(1000, 10_000).Draw(rt, "rate")
 		length := time.Duration(rapid.IntRange(100, 2000).Draw(rt, "window ms")) * time.Millisecond
@@ -51,6 +52,7 @@ func TestAHundredThousandASecondInBatchesOf500(t *testing.T) {
 
 // However seldom and irregularly batches come, no window holds too much.
 func TestIrregularArrivalsNeverExceedTheLimit(t *testing.T) {
+	fewer(t, "30")
 	rapid.Check(t, func(rt *rapid.T) {
 		limit := rapid.IntRange(1, 5000).Draw(rt, "limit")
 		workers := rapid.IntRange(1, 6).Draw(rt, "workers")
@@ -65,6 +67,7 @@ func TestIrregularArrivalsNeverExceedTheLimit(t *testing.T) {
 }
 
 func TestSaturatedBucketKeepsItsRate(t *testing.T) {
+	fewer(t, "30")
 	rapid.Check(t, func(rt *rapid.T) {
 		rate := rapid.IntRange(1000, 10_000).Draw(rt, "rate")
 		burst := rapid.IntRange(rate/100, rate).Draw(rt, "burst")

@@ -24,10 +24,10 @@ func TestOffersExactlyTheRate(t *testing.T) {
 		{1, 1, 10 * time.Second},
 		{10, 1, 10 * time.Second},
 		{1000, 1, 10 * time.Second},
-		{1000, 8, 10 * time.Second},
-		{10_000, 1, 10 * time.Second},
-		{100_000, 1, 10 * time.Second},
-		{1_000_000, 4, 200 * time.Millisecond}, // a thousand events a tick are spread over the threads
+		{1000, 8, 3 * time.Second},
+		{10_000, 1, 2 * time.Second},
+		{100_000, 1, 500 * time.Millisecond},
+		{1_000_000, 4, 50 * time.Millisecond}, // a thousand events a tick are spread over the threads
 	} {
 		t.Run(fmt.Sprintf("%v on %d threads", c.rate, c.threads), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

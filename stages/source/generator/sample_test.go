@@ -27,7 +27,7 @@ func TestDifferentOnesAreCountedWithinAFewPercent(t *testing.T) {
 func TestStatusTellsSessionsAndCompression(t *testing.T) {
 	for _, threads := range []int{1, 8} {
 		ids := map[string]bool{}
-		r := open(t, config(func(c *Config) { c.Rate, c.Count, c.Threads = Max, 50_000, threads }))
+		r := open(t, config(func(c *Config) { c.Rate, c.Count, c.Threads = Max, 20_000, threads }))
 		for _, e := range readAll(t, context.Background(), r) {
 			ids[e.CorrelationID] = true
 		}
