@@ -198,7 +198,8 @@ func (w *walker) structure(v reflect.Value, key string) {
 	w.learn(v.Type())
 	w.inside = append(w.inside, v.Type())
 	defer func() { w.inside = w.inside[:len(w.inside)-1] }()
-	for _, f := range config.Fields(v.Type()) {
+	keys := config.Fields(v.Type())
+	for _, f := range keys {
 		at := v.FieldByIndex(f.Index)
 		below := f.Name
 		if key != "" {
@@ -208,7 +209,7 @@ func (w *walker) structure(v reflect.Value, key string) {
 		if !w.entry {
 			field.Default = defaultOf(at)
 		}
-		field.Comment = sentence(w.comment(f), f.GoName, field.Default)
+		field.Comment = byKeys(sentence(w.comment(f), f.GoName, field.Default), keys)
 		if rest, ok := strings.CutSuffix(field.Comment, "Required."); ok && !w.entry {
 			field.Default, field.Required, field.Comment = "", true, strings.TrimSpace(rest)
 		}
@@ -251,6 +252,22 @@ func sentence(comment, goName, preset string) string {
 		}
 	}
 	return comment
+}
+
+// byKeys calls the fields of a struct by their keys where a comment calls them
+// by names that are no words: MaxOpen, ClientID.
+func byKeys(comment string, fields []config.Field) string {
+	for _, f := range fields {
+		if !inWords(f.GoName) {
+			comment = regexp.MustCompile(`\b`+f.GoName+`\b`).ReplaceAllLiteralString(comment, f.Name)
+		}
+	}
+	return comment
+}
+
+// inWords says whether a Go name is a word or an abbreviation: Rate, TLS.
+func inWords(goName string) bool {
+	return strings.ToUpper(goName) == goName || !strings.ContainsFunc(goName[1:], unicode.IsUpper)
 }
 
 // learn reads the comments that a type of another package hands out.

@@ -35,7 +35,7 @@ func TestAStageIsDocumentedByItsCommentsAndDefaults(t *testing.T) {
 		{"nested.note", "text", "", "Inline.", false},
 		{"parts", "list of text or map", "[{size: 5}]", "", false},
 		{"parts[].size", "size", "", "Size of the part.", false},
-		{"by_name", "map of text or map", "", "", false},
+		{"by_name", "map of text or map", "", "by_name finds Parts; without by_name there is no Rate.", false},
 		{"by_name.<name>.size", "size", "", "Size of the part.", false},
 		{"optional", "text or map", "", "", false},
 		{"optional.size", "size", "0", "Size of the part.", false},

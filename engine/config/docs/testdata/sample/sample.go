@@ -38,11 +38,12 @@ type Config struct {
 	Resource stage.Ref          `yaml:"resource" resource:"kafka,optional"`
 	Nested   Nested             `yaml:"nested"`
 	Parts    []Part             `yaml:"parts"`
-	ByName   map[string]*Part   `yaml:"by_name"`
-	Optional *Part              `yaml:"optional"`
-	Free     any                `yaml:"free"`
-	On       bool               `yaml:"on"`
-	Tree     *Tree              `yaml:"tree"`
+	// ByName finds Parts; without ByName there is no Rate.
+	ByName   map[string]*Part `yaml:"by_name"`
+	Optional *Part            `yaml:"optional"`
+	Free     any              `yaml:"free"`
+	On       bool             `yaml:"on"`
+	Tree     *Tree            `yaml:"tree"`
 	Ignored  string
 	hidden   string
 }
