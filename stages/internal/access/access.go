@@ -7,6 +7,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"strings"
 	"time"
 )
@@ -35,8 +36,9 @@ type Guard struct {
 // length nor how much of one was right shows in the time it takes.
 type digest [sha256.Size]byte
 
-// New makes a guard. now is the time by which tokens expire.
-func New(r Rules, now func() time.Time) (*Guard, error) {
+// New makes a guard. now is the time by which tokens expire; log is told when
+// files with keys have changed.
+func New(r Rules, now func() time.Time, log *slog.Logger) (*Guard, error) {
 	g := &Guard{tokens: map[digest]string{}, users: map[string]digest{}}
 	for name, token := range r.Tokens {
 		g.tokens[sha256.Sum256([]byte(token))] = name
@@ -46,7 +48,7 @@ func New(r Rules, now func() time.Time) (*Guard, error) {
 	}
 	if r.JWT != nil {
 		var err error
-		if g.jwt, err = r.JWT.verifier(now); err != nil {
+		if g.jwt, err = r.JWT.verifier(now, log); err != nil {
 			return nil, err
 		}
 	}

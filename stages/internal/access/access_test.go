@@ -10,11 +10,13 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
@@ -65,7 +67,7 @@ func sign(t testing.TB, method jwt.SigningMethod, key any, claims jwt.MapClaims)
 
 func guard(t testing.TB, j access.JWT) *access.Guard {
 	t.Helper()
-	g, err := access.New(access.Rules{JWT: &j}, func() time.Time { return noon })
+	g, err := access.New(access.Rules{JWT: &j}, func() time.Time { return noon }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,6 +170,35 @@ func TestAnyOfTheKeysWillDo(t *testing.T) {
 	}
 }
 
+func TestKeysThatAreReplacedCountFromThenOn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) { // files are looked at once a second
+		old, renewed := []byte(strings.Repeat("a", 32)), []byte(strings.Repeat("b", 33))
+		file := write(t, old)
+		g := guard(t, access.JWT{Algorithms: []string{"HS256"}, Keys: []string{file}})
+		signed := func(secret []byte) bool {
+			time.Sleep(time.Second)
+			_, err := g.Check("Bearer " + sign(t, jwt.SigningMethodHS256, secret, good()))
+			return err == nil
+		}
+		if !signed(old) || signed(renewed) {
+			t.Error("before the change")
+		}
+		replace := func(text []byte) {
+			if err := os.WriteFile(file, text, 0o600); err != nil {
+				t.Fatal(err)
+			}
+		}
+		replace([]byte("too short"))
+		if !signed(old) {
+			t.Error("a key that cannot be used put an end to the good one")
+		}
+		replace(renewed)
+		if signed(old) || !signed(renewed) {
+			t.Error("after the change")
+		}
+	})
+}
+
 func TestKeysThatCannotBeUsed(t *testing.T) {
 	weak, err := x509.MarshalECPrivateKey(func() *ecdsa.PrivateKey { k, _ := ecdsa.GenerateKey(elliptic.P256(), rand.Reader); return k }())
 	if err != nil {
@@ -202,7 +233,7 @@ func TestWhatAClientIsAskedFor(t *testing.T) {
 		`Basic realm="logs", charset="UTF-8"`: {Users: map[string]string{"a": "b"}},
 		`Bearer realm="logs"`:                 {Users: map[string]string{"a": "b"}, Tokens: map[string]string{"a": "b"}},
 	} {
-		g, err := access.New(rules, time.Now)
+		g, err := access.New(rules, time.Now, slog.New(slog.DiscardHandler))
 		if err != nil || g.Challenge() != want {
 			t.Errorf("%q (%v), want %q", g.Challenge(), err, want)
 		}
@@ -213,7 +244,7 @@ func FuzzCheck(f *testing.F) {
 	g, err := access.New(access.Rules{
 		Tokens: map[string]string{"t": "secret-token"}, Users: map[string]string{"u": "password"},
 		JWT: &access.JWT{Algorithms: []string{"HS256"}, Keys: []string{write(f, []byte(strings.Repeat("k", 32)))}},
-	}, func() time.Time { return noon })
+	}, func() time.Time { return noon }, slog.New(slog.DiscardHandler))
 	if err != nil {
 		f.Fatal(err)
 	}

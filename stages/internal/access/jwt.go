@@ -9,12 +9,16 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/golang-jwt/jwt/v5"
+
+	"millrace/stages/internal/renewal"
 )
 
 // JWT is which signed tokens are good.
@@ -29,11 +33,14 @@ type JWT struct {
 
 // verifier checks signed tokens.
 type verifier struct {
+	rules  *JWT
 	parser *jwt.Parser
-	keys   jwt.VerificationKeySet
+	files  *renewal.Files
+	keys   atomic.Pointer[jwt.VerificationKeySet]
+	log    *slog.Logger
 }
 
-func (j *JWT) verifier(now func() time.Time) (*verifier, error) {
+func (j *JWT) verifier(now func() time.Time, log *slog.Logger) (*verifier, error) {
 	options := []jwt.ParserOption{
 		jwt.WithValidMethods(j.Algorithms), jwt.WithExpirationRequired(), jwt.WithJSONNumber(),
 		jwt.WithLeeway(j.Leeway), jwt.WithTimeFunc(now), jwt.WithStrictDecoding(),
@@ -44,20 +51,41 @@ func (j *JWT) verifier(now func() time.Time) (*verifier, error) {
 	if j.Audience != "" {
 		options = append(options, jwt.WithAudience(j.Audience))
 	}
-	v := &verifier{parser: jwt.NewParser(options...)}
-	for _, file := range j.Keys {
-		key, err := LoadKey(file, j.Algorithms)
+	v := &verifier{rules: j, parser: jwt.NewParser(options...), files: renewal.Of(j.Keys...), log: log}
+	return v, v.load()
+}
+
+// load reads all keys, or changes nothing.
+func (v *verifier) load() error {
+	var keys jwt.VerificationKeySet
+	for _, file := range v.rules.Keys {
+		key, err := LoadKey(file, v.rules.Algorithms)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		v.keys.Keys = append(v.keys.Keys, key)
+		keys.Keys = append(keys.Keys, key)
 	}
-	return v, nil
+	v.keys.Store(&keys)
+	return nil
+}
+
+// renew reads keys again that have changed: issuers change them from time to
+// time.
+func (v *verifier) renew() {
+	if !v.files.Changed() {
+		return
+	}
+	if err := v.load(); err != nil {
+		v.log.Warn("a key of signed tokens has changed and cannot be used; going on with the last good ones", "error", err)
+	} else {
+		v.log.Info("keys of signed tokens were read again")
+	}
 }
 
 func (v *verifier) check(token string) (Who, error) {
+	v.renew()
 	claims := jwt.MapClaims{}
-	_, err := v.parser.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return v.keys, nil })
+	_, err := v.parser.ParseWithClaims(token, claims, func(*jwt.Token) (any, error) { return *v.keys.Load(), nil })
 	if err != nil {
 		return Who{}, refusal(err)
 	}

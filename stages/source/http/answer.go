@@ -47,6 +47,12 @@ type verdict struct {
 	reason                    string
 }
 
+// overLimit says that an event was rejected by a limiter. An open breaker, too,
+// says when to come again, but not because of the client.
+func overLimit(x event.Exception) bool {
+	return x.Outcome == event.Rejected && stage.RetryAfter(x.Err) > 0 && !errors.Is(x.Err, circuit.ErrOpen)
+}
+
 // judge says why one event was not delivered.
 func (v *verdict) judge(x event.Exception) (reason string) {
 	v.after = max(v.after, stage.RetryAfter(x.Err))
@@ -54,7 +60,7 @@ func (v *verdict) judge(x event.Exception) (reason string) {
 	case x.Outcome == event.Poisoned:
 		v.bad = true
 		reason = "it is a bad event, which was stored aside"
-	case x.Outcome == event.Rejected && stage.RetryAfter(x.Err) > 0 && !errors.Is(x.Err, circuit.ErrOpen):
+	case overLimit(x):
 		v.limited = true
 		reason = "over the limit; send it again later"
 	case x.Outcome == event.Rejected:

@@ -71,6 +71,10 @@ func TestTheHealthAnswerHoldsTrueNumbersAndWritesNothing(t *testing.T) {
 	b.post("/api/logs", `{"level":"INFO"}`)
 	b.fate(func(p event.Parcel) { p.Done(receiptOf(p, event.Poisoned, errors.New("no such column"))) })
 	b.post("/api/logs", hello)
+	b.fate(func(p event.Parcel) {
+		p.Done(receiptOf(p, event.Rejected, stage.Throttled(errors.New("over the limit"), time.Second)))
+	})
+	b.post("/api/logs", hello).says(t, 429) // a limit that does its work: no failure
 	before := len(b.got())
 	a := b.get("/api/logs/health")
 	a.matches(t, 200, `{"status":"UP","metrics":{"messagesSent":3,"messagesFailed":2,"avgSendDuration":[0-9.]+}}`)

@@ -179,7 +179,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		conns = append(conns, conn)
 		defer conn.Close()
 	}
-	b.until("all are counted", func() bool { return b.src.listener.conns.Load() == 3 })
+	b.until("all are counted", func() bool { return b.src.listener.keeper.open.Load() == 3 })
 	extra, err := net.Dial("tcp", b.src.listener.address())
 	if err != nil {
 		t.Fatal(err)
@@ -190,7 +190,7 @@ func TestConnectionsAreBounded(t *testing.T) {
 		t.Errorf("the fourth connection stays open: %v", err)
 	}
 	_ = conns[0].Close()
-	b.until("there is room again", func() bool { return b.src.listener.conns.Load() < 3 })
+	b.until("there is room again", func() bool { return b.src.listener.keeper.open.Load() < 3 })
 	b.post("/api/logs", hello).says(t, 202)
 }
 

@@ -32,7 +32,7 @@ type Config struct {
 	Auth Auth `yaml:"auth"`
 	// Proxies say which address is the client's when requests come through others.
 	Proxies Proxies `yaml:"proxies"`
-	// TLS is for an address of its own. Without it, HTTP is spoken in the clear.
+	// TLS is for an address of its own. Without it, HTTP is spoken in the clear. Files that are replaced are read again.
 	TLS TLS `yaml:"tls"`
 	// CORS lets pages of other origins send events from a browser, on an address of its own.
 	CORS CORS `yaml:"cors"`
@@ -69,7 +69,7 @@ type Auth struct {
 type JWT struct {
 	// Algorithms are those that a token may be signed with: HS256, RS256, PS256, ES256, EdDSA and their longer ones, all for the kind of key that is given. Default [].
 	Algorithms []string `yaml:"algorithms"`
-	// Keys are files of which any may hold the key: PEM with a public key or a certificate for RSA, EC and Ed25519, or for HMAC the secret itself, of 32 bytes or more.
+	// Keys are files of which any may hold the key: PEM with a public key or a certificate for RSA, EC and Ed25519, or for HMAC the secret itself, of 32 bytes or more. Files that are replaced are read again.
 	Keys []stage.Path `yaml:"keys"`
 	// Issuer is what `iss` must be. Default "": not looked at.
 	Issuer string `yaml:"issuer"`

@@ -17,7 +17,8 @@
 //	body.go      reading a body within its bounds; decode.go: events from it
 //	answer.go    what is answered; form.go: in whose words
 //	request.go   a request's memory, which is used again; budget.go bounds it
-//	listener.go  addresses of our own, shared by sources
+//	listener.go  addresses of our own, shared by sources; tls.go: certificates
+//	aside.go     connections on which nobody says anything
 //	client.go    from where a request comes; stages/internal/access: who may send
 package http
 

@@ -2,6 +2,7 @@ package http
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -23,9 +24,9 @@ type listener struct {
 	terms  terms
 	net    net.Listener
 	server *http.Server
-	served chan struct{} // closed when the server has ended
-	conns  atomic.Int64
-	users  int // under listeners.mu
+	keeper *keeper
+	served sync.WaitGroup // until the server has ended
+	users  int            // under listeners.mu
 	paths  atomic.Pointer[map[string]http.Handler]
 }
 
@@ -35,6 +36,12 @@ type terms struct {
 	read, idle  stage.Duration
 	header      stage.Size
 	connections int
+}
+
+const sameTerms = "tls, read_timeout, idle_timeout, max_header and max_connections must be the same"
+
+func (c *Config) terms() terms {
+	return terms{c.TLS, c.ReadTimeout, c.IdleTimeout, c.MaxHeader, c.MaxConnections}
 }
 
 const (
@@ -55,14 +62,14 @@ var errTaken = errors.New("cannot share the address")
 func share(c *Config, s stage.Settings, routes map[string]http.Handler) (*listener, error) {
 	listeners.mu.Lock()
 	defer listeners.mu.Unlock()
-	wants := terms{c.TLS, c.ReadTimeout, c.IdleTimeout, c.MaxHeader, c.MaxConnections}
+	wants := c.terms()
 	key := s.Pipeline + " " + c.Listen
 	l := listeners.all[key]
 	switch {
 	case strings.HasSuffix(c.Listen, ":0"):
 		l, key = nil, "" // any free port, which nobody else can mean
 	case l != nil && l.terms != wants:
-		return nil, fmt.Errorf("%w %s with another source: tls, timeouts, max_header and max_connections must be the same", errTaken, c.Listen)
+		return nil, fmt.Errorf("%w %s with another source: %s", errTaken, c.Listen, sameTerms)
 	}
 	if l == nil {
 		var err error
@@ -82,48 +89,52 @@ func share(c *Config, s stage.Settings, routes map[string]http.Handler) (*listen
 
 // open begins to listen.
 func open(c *Config, s stage.Settings, t terms) (*listener, error) {
+	secure, err := newKeyPair(c.TLS, s.Log)
+	if err != nil {
+		return nil, stage.Fatal(err)
+	}
 	socket, err := net.Listen("tcp", c.Listen)
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
-	l := &listener{terms: t, net: socket, served: make(chan struct{})}
+	l := &listener{terms: t, net: socket}
 	l.paths.Store(&map[string]http.Handler{})
-	read := c.ReadTimeout.Std()
+	read, idle := c.ReadTimeout.Std(), c.IdleTimeout.Std()
+	l.keeper = newKeeper(socket.Addr(), c.MaxConnections, idle-asideAfter)
+	if secure == nil && l.keeper.idle > 0 {
+		idle = asideAfter // for the server
+	}
 	l.server = &http.Server{
 		Handler:           l,
 		ReadTimeout:       read,
 		ReadHeaderTimeout: min(read, headerTimeout),
 		WriteTimeout:      read + writeTimeout,
-		IdleTimeout:       c.IdleTimeout.Std(),
+		IdleTimeout:       idle,
 		MaxHeaderBytes:    int(c.MaxHeader),
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelDebug),
-		ConnState:         l.count,
 	}
-	go func() {
-		defer close(l.served)
-		if c.TLS.Cert != "" {
-			err = l.server.ServeTLS(socket, string(c.TLS.Cert), string(c.TLS.Key))
-		} else {
-			err = l.server.Serve(socket)
+	front := door{socket.(*net.TCPListener), l.keeper}
+	if secure != nil {
+		l.server.TLSConfig = &tls.Config{GetCertificate: secure.get}
+		l.serve(s, func() error { return l.server.ServeTLS(front, "", "") })
+	} else {
+		if l.keeper.idle > 0 {
+			l.server.ConnState = l.keeper.watch
 		}
-		if !errors.Is(err, http.ErrServerClosed) {
-			s.Log.Error("the HTTP server has ended", "listen", c.Listen, "error", err)
-		}
-	}()
+		l.serve(s, func() error { return l.server.Serve(front) })
+		l.serve(s, func() error { return l.server.Serve(l.keeper) })
+	}
 	s.Log.Info("listening", "address", l.address())
 	return l, nil
 }
 
-// count closes the connections that are too many.
-func (l *listener) count(c net.Conn, state http.ConnState) {
-	switch state {
-	case http.StateNew:
-		if l.conns.Add(1) > int64(l.terms.connections) {
-			_ = c.Close() // nothing was promised to it
+// serve runs until the server is closed.
+func (l *listener) serve(s stage.Settings, run func() error) {
+	l.served.Go(func() {
+		if err := run(); !errors.Is(err, http.ErrServerClosed) {
+			s.Log.Error("the HTTP server has ended", "listen", l.address(), "error", err)
 		}
-	case http.StateClosed, http.StateHijacked:
-		l.conns.Add(-1)
-	}
+	})
 }
 
 // join adds paths. Called with listeners.mu held.
@@ -166,7 +177,8 @@ func (l *listener) leave(ctx context.Context, paths []string, answered func(cont
 	if l.server.Shutdown(soon) != nil {
 		_ = l.server.Close() // those that are left send, and have been for long enough
 	}
-	<-l.served
+	l.served.Wait()
+	l.keeper.waiting.Wait()
 }
 
 // ServeHTTP finds the handler of a path.

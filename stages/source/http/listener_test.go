@@ -12,11 +12,14 @@ import (
 	"encoding/pem"
 	"errors"
 	"io"
+	"log/slog"
 	"math/big"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"millrace/engine/stage"
@@ -74,6 +77,80 @@ func TestTLS(t *testing.T) {
 		}
 		_ = a.Body.Close()
 	}
+}
+
+// replace makes a file hold what another one holds, at a later time.
+func replace(t testing.TB, to, from string) {
+	t.Helper()
+	text, err := os.ReadFile(from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := to + ".new"
+	if err := os.WriteFile(fresh, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(fresh, to); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestARenewedCertificateIsServedWithoutARestart(t *testing.T) {
+	files, _ := certificate(t)
+	renewed, pool := certificate(t)
+	b := start(t, func(c *Config) { c.TLS = files })
+	trusts := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true}}
+	served := func() bool {
+		a, err := trusts.Get(b.url + "/api/logs/health")
+		if err != nil {
+			return false
+		}
+		_ = a.Body.Close()
+		return true
+	}
+	if served() {
+		t.Fatal("the old certificate is taken for the new one")
+	}
+	replace(t, string(files.Cert), string(renewed.Cert))
+	replace(t, string(files.Key), string(renewed.Key))
+	b.until("the new certificate is served", served)
+}
+
+func TestACertificateIsServedUntilAnotherFitsItsKey(t *testing.T) {
+	files, _ := certificate(t)
+	renewed, _ := certificate(t)
+	var log strings.Builder
+	synctest.Test(t, func(t *testing.T) { // files are looked at once a second
+		pair, err := newKeyPair(files, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		first := pair.loaded.Load()
+		look := func() *tls.Certificate {
+			time.Sleep(time.Second)
+			c, err := pair.get(nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return c
+		}
+		if look() != first || log.Len() > 0 {
+			t.Errorf("without a change: %s", log.String())
+		}
+		replace(t, string(files.Cert), string(renewed.Cert))
+		for range 2 {
+			if look() != first {
+				t.Error("a certificate without its key is served")
+			}
+		}
+		if n := strings.Count(log.String(), "level=WARN"); n != 1 {
+			t.Errorf("want one warning for one change: %s", log.String())
+		}
+		replace(t, string(files.Key), string(renewed.Key))
+		if look() == first {
+			t.Error("the new one is not served")
+		}
+	})
 }
 
 func TestSourcesThatShareAnAddressMustAgree(t *testing.T) {

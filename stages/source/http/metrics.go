@@ -21,7 +21,7 @@ type metrics struct {
 	byStatus  [600]atomic.Pointer[prometheus.Counter]
 	buffered  prometheus.GaugeFunc
 
-	sent, failed, nanos, counted atomic.Int64
+	sent, failed, limited, nanos, counted atomic.Int64
 }
 
 func newMetrics(b *budget) *metrics {
@@ -86,6 +86,12 @@ func (m *metrics) misunderstood(n int) {
 func (m *metrics) settled(r *event.Receipt, events int, took time.Duration) {
 	done := r.Counts[event.Delivered] + r.Counts[event.Filtered]
 	m.processed.Add(float64(done))
+	limited := 0 // a limit that does its work is no failure
+	for _, x := range r.Exceptions {
+		if overLimit(x) {
+			limited++
+		}
+	}
 	for _, o := range []event.Outcome{event.Shed, event.Poisoned, event.Rejected, event.Returned} {
 		if n := r.Counts[o]; n > 0 {
 			m.errors.WithLabelValues(o.String()).Add(float64(n))
@@ -93,7 +99,8 @@ func (m *metrics) settled(r *event.Receipt, events int, took time.Duration) {
 	}
 	m.took.Observe(took.Seconds())
 	m.sent.Add(int64(r.Counts[event.Delivered]))
-	m.failed.Add(int64(events - done))
+	m.failed.Add(int64(events - done - limited))
+	m.limited.Add(int64(limited))
 	m.counted.Add(1)
 	m.nanos.Add(int64(took))
 }
@@ -111,10 +118,10 @@ func (m *metrics) answered(status int) {
 }
 
 // totals are the figures since the start.
-type totals struct{ sent, failed, nanos, requests int64 }
+type totals struct{ sent, failed, limited, nanos, requests int64 }
 
 func (m *metrics) totals() totals {
-	return totals{m.sent.Load(), m.failed.Load(), m.nanos.Load(), m.counted.Load()}
+	return totals{m.sent.Load(), m.failed.Load(), m.limited.Load(), m.nanos.Load(), m.counted.Load()}
 }
 
 // milliseconds is how long a request took on average until its events were

@@ -71,7 +71,7 @@ func newSource(c *Config, settings stage.Settings) (*source, error) {
 		return s, nil
 	}
 	var err error
-	s.guard, err = access.New(c.rules(), settings.Clock.Now)
+	s.guard, err = access.New(c.rules(), settings.Clock.Now, settings.Log)
 	if err != nil {
 		return nil, stage.Fatal(err)
 	}
@@ -206,12 +206,12 @@ func (s *source) answered(ctx context.Context) {
 	}
 }
 
-// Status shows how many requests wait, how much memory all of them take, the
-// address, and why events are refused, if they are.
+// Status shows how much memory requests take, what became of events, the
+// address and its connections, and why events are refused, if they are.
 func (s *source) Status() map[string]any {
 	n := s.metrics.totals()
 	status := map[string]any{
-		"buffered_bytes": s.budget.used.Load(), "sent": n.sent, "failed": n.failed,
+		"buffered_bytes": s.budget.used.Load(), "sent": n.sent, "failed": n.failed, "limited": n.limited,
 		"state": "up",
 	}
 	if why := s.down(); why != "" {
@@ -219,6 +219,7 @@ func (s *source) Status() map[string]any {
 	}
 	if s.listener != nil {
 		status["listen"] = s.listener.address()
+		status["connections"] = s.listener.keeper.open.Load()
 	}
 	return status
 }
