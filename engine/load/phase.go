@@ -79,7 +79,7 @@ type Spike struct {
 	Hold stage.Duration `yaml:"hold"`
 	// Fall is how long it takes back to base. Default 0s: at once.
 	Fall stage.Duration `yaml:"fall"`
-	// Every repeats the whole, from After to Fall, this often. Default 0s: once.
+	// Every repeats the whole, from after to fall, this often. Default 0s: once.
 	Every stage.Duration `yaml:"every"`
 }
 

@@ -239,14 +239,33 @@ func (w *walker) below(v reflect.Value, t reflect.Type, key string) {
 	}
 }
 
+// saidDefault finds a sentence that says no more than a default; values finds a
+// text that begins with what a file may say: "linear (default), quadratic".
+var (
+	saidDefault = regexp.MustCompile(`\bDefault (\S+)\.(?:\s|$)`)
+	values      = regexp.MustCompile(`^([a-z0-9_-]+(, | or | \(default)|[a-z]+_[a-z]+ \()`)
+)
+
+// sameValue says whether two texts are the same, or the same time: 60s and 1m.
+func sameValue(a, b string) bool {
+	if a == b {
+		return true
+	}
+	var first, second stage.Duration
+	return first.UnmarshalText([]byte(a)) == nil && second.UnmarshalText([]byte(b)) == nil && first == second
+}
+
 // sentence makes a field's comment one for the reader of a pipeline file, who
 // knows the key by another name than Go's and sees the default beside it.
 func sentence(comment, goName, preset string) string {
-	if preset != "" {
-		comment = strings.TrimSpace(strings.Replace(comment, "Default "+preset+".", "", 1))
+	if m := saidDefault.FindStringSubmatchIndex(comment); preset != "" && m != nil && sameValue(comment[m[2]:m[3]], preset) {
+		comment = strings.TrimSpace(comment[:m[0]] + strings.TrimPrefix(comment[m[1]:], " "))
 	}
 	for _, verb := range []string{" is ", " are "} {
 		if rest, ok := strings.CutPrefix(comment, goName+verb); ok {
+			if values.MatchString(rest) {
+				return rest // they are written as they are
+			}
 			first, size := utf8.DecodeRuneInString(rest)
 			return string(unicode.ToUpper(first)) + rest[size:]
 		}

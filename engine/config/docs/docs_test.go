@@ -25,8 +25,8 @@ func TestAStageIsDocumentedByItsCommentsAndDefaults(t *testing.T) {
 	}
 	want := []docs.Field{
 		{"rate", "rate", "5k/s", "How many. Two\nlines.", false},
-		{"wait", "duration", "1m0s", "how long to wait", false},
-		{"levels", "list of text", "[INFO, WARN]", "Levels that pass.", false},
+		{"wait", "duration", "1m", "How long to wait.", false},
+		{"levels", "list of text", "[INFO, WARN]", "high, low (the usual) or none.", false},
 		{"weights", "map of number", "{a: 1.5, b: 2}", "", false},
 		{"secret", "secret", "[redacted]", "", false},
 		{"resource", "name of a kafka resource", "", "", false},

@@ -91,8 +91,9 @@ func defaultOf(v reflect.Value) string {
 	case reflect.Bool:
 		return strconv.FormatBool(v.Bool())
 	}
-	if v.Type() == reflect.TypeFor[time.Duration]() {
-		return stage.Duration(v.Int()).String()
+	switch v.Type() {
+	case reflect.TypeFor[time.Duration](), reflect.TypeFor[stage.Duration]():
+		return duration(stage.Duration(v.Int()))
 	}
 	if text, ok := marshal(v); ok {
 		return text
@@ -111,6 +112,19 @@ func defaultOf(v reflect.Value) string {
 	default:
 		return fmt.Sprint(v)
 	}
+}
+
+// duration writes a time without the units of which there are none: 1m, not
+// 1m0s.
+func duration(d stage.Duration) string {
+	text := d.String()
+	if rest, ok := strings.CutSuffix(text, "m0s"); ok {
+		text = rest + "m"
+	}
+	if rest, ok := strings.CutSuffix(text, "h0m"); ok {
+		text = rest + "h"
+	}
+	return text
 }
 
 // entryOf writes an entry of a list or a map: a struct in whole, since its

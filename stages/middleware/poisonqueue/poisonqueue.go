@@ -12,8 +12,7 @@
 //
 // A store that is away or full holds the route up: the events stay refused and
 // unsettled, and their source keeps its position. There are three: a Kafka
-// topic, a SQL table, and a table in the pipeline's state directory
-// (internal/poison).
+// topic, a SQL table, and a table in the pipeline's state directory.
 //
 // What is stored can be listed, shown, replayed, purged and exported while the
 // pipeline runs: the queue serves that over HTTP for `engine dlq` (desk.go). A

@@ -1,17 +1,18 @@
 // Package kafka connects to a Kafka cluster and its schema registry, for the
 // stages that read and write topics.
 //
-// The resource holds what every client of the cluster needs (addresses,
-// credentials, timeouts, the way to the log) and makes clients from it; the
-// stages own theirs. It provisions topics, gives Kafka's errors the classes
-// that the engine acts on, and speaks with the schema registry. Nothing
-// connects before it is used.
+// It holds what all of them need to know of the cluster: addresses, encryption,
+// login. Nothing connects before it is used.
 //
 // Without a cluster it brings its own: `brokers: embedded` runs a broker
 // (franz-go's kfake) and a schema registry in this process, kept under the
 // state directory, so that a pipeline runs with nothing installed. Its disk
 // use is bounded, but never by throwing away what a consumer group still has
 // to read.
+//
+// To the stages it is a Cluster (cluster.go), which makes clients that the
+// stages own, provisions topics, gives Kafka's errors the classes that the
+// engine acts on, and speaks with the schema registry.
 package kafka
 
 import (

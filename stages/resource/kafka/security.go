@@ -53,7 +53,7 @@ func (t *TLS) UnmarshalText(text []byte) error {
 
 // SASL is a login.
 type SASL struct {
-	// Mechanism is plain, scram-sha-256 or scram-sha-512.
+	// Mechanism is the way to log in: plain, scram-sha-256 or scram-sha-512.
 	Mechanism string `yaml:"mechanism"`
 	// User is the name to log in with.
 	User string `yaml:"user"`

@@ -1,13 +1,15 @@
 // Package redis connects to a Redis server, for the stages that share it.
 //
 // The client connects when it is first used and makes its connections again
-// when the server is back. Stages get the opened *Store and talk to the client
-// it holds, each with a deadline of its own; Classify turns what goes wrong
-// there into the error classes of the contract.
+// when the server is back.
 //
 // An empty URL is a configuration too: no Redis. A file that says
 // `url: "${REDIS_URL:-}"` runs with nothing installed; the stages then keep in
-// the process what they would share, and say so. Missing words it for them.
+// the process what they would share, and say so.
+//
+// For the stages there is the opened *Store of redis.go, to whose client they
+// talk, each with a deadline of its own. Classify turns what goes wrong there
+// into the error classes of the contract; Missing words it that there is none.
 package redis
 
 import (

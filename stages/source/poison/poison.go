@@ -1,16 +1,17 @@
 // Package poison reads the events that a poison queue has stored, so that a re-drive is a pipeline.
 //
-// Mend what was wrong with them by transforms, and deliver them.
+// Transforms mend what was wrong with them, and its sink gets them.
 //
 // Each event is made again of the bytes that were received, with its id, key
 // and origin, and with what its source gave it beside the bytes or in their
-// place: the organisation of a header, the file of a line. An entry is taken out of the store when its event is settled: an
-// end in between loses nothing, and repeats under the same id. An event that
-// fails again is stored by the poison queue of this route, its count raised,
-// and its old entry goes; one that was replayed too often stays where it is.
+// place: the organisation of a header, the file of a line. An entry is taken
+// out of the store when its event is settled: an end in between loses nothing,
+// and repeats under the same id. An event that fails again is stored by the
+// poison queue of this route, its count raised, and its old entry goes; one
+// that was replayed too often stays where it is.
 //
-// The store is read by stages/internal/poison, which the poison queue writes
-// with too.
+// The store is read by stages/internal/poison/reader.go; the poison queue
+// writes with the same package.
 package poison
 
 import (

@@ -1,7 +1,6 @@
 // Package filter takes events out of a route by a rule.
 //
-// The rule is an expression (package expression) that is compiled when the
-// file is read. Events that it takes out are settled as filtered: the books
+// The rule is an expression, which is compiled when the file is read. Events that it takes out are settled as filtered: the books
 // count them, and for their source they are dealt with. An event for which
 // the rule makes no sense (it asks whether text is more than 5) is bad: it
 // goes to the poison queue, not to one side by guess.

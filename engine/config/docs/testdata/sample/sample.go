@@ -28,10 +28,11 @@ var Stage = stage.Stage{Name: "sample", Kind: stage.KindSource, Files: files, Ne
 type Config struct {
 	// Rate is how many. Two
 	// lines.
-	Rate stage.Rate     `yaml:"rate"`
-	Wait stage.Duration `yaml:"wait"` // how long to wait
+	Rate stage.Rate `yaml:"rate"`
+	// Wait is how long to wait. Default 60s.
+	Wait stage.Duration `yaml:"wait"`
 
-	// Levels that pass.
+	// Levels are high, low (the usual) or none.
 	Levels   []string           `yaml:"levels"`
 	Weights  map[string]float64 `yaml:"weights"`
 	Secret   stage.Secret       `yaml:"secret"`
