@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
+	"regexp"
 	"slices"
 	"sort"
 	"strings"
@@ -60,9 +61,9 @@ func compile(source string, want reflect.Kind) (*program, error) {
 	case err != nil:
 		return nil, explain(err, source)
 	case want == reflect.String && !textual(code.Node().Type().Kind()):
-		return nil, fmt.Errorf("must give text or a number, but it gives %v", code.Node().Type())
+		return nil, fmt.Errorf("must give text or a number, but it gives %s", kindOf(code.Node().Type().String()))
 	case want == reflect.Interface && !textual(code.Node().Type().Kind()) && code.Node().Type() != reflect.TypeOf(zeroTime):
-		return nil, fmt.Errorf("must give text, a number, a boolean or a time, but it gives %v", code.Node().Type())
+		return nil, fmt.Errorf("must give text, a number, a boolean or a time, but it gives %s", kindOf(code.Node().Type().String()))
 	}
 	p := &program{source: source, code: code, uses: u.names}
 	p.runs.New = func() any { return newRun(p.uses) }
@@ -97,11 +98,32 @@ func explain(err error, source string) error {
 	if strings.Contains(source, "\n") {
 		place = fmt.Sprintf("line %d, column %d", at.Line, at.Column+1)
 	}
-	text := at.Message
+	return fmt.Errorf("%s: %s", place, misread(at.Message))
+}
+
+var (
+	unexpectedToken = regexp.MustCompile(`^unexpected token (?:(\w+)\("(.*)"\)|EOF)$`)
+	mismatchedTypes = regexp.MustCompile(`^invalid operation: (\S+) \(mismatched types (\S+) and (\S+)\)$`)
+)
+
+// misread translates what the compiler says. What it says well enough stays.
+func misread(text string) string {
 	if name, ok := strings.CutPrefix(text, "unknown name "); ok {
-		text = unknownName(name)
+		return unknownName(name)
 	}
-	return fmt.Errorf("%s: %s", place, text)
+	if m := mismatchedTypes.FindStringSubmatch(text); m != nil {
+		return fmt.Sprintf("%s does not go with %s and %s", m[1], kindOf(m[2]), kindOf(m[3]))
+	}
+	switch m := unexpectedToken.FindStringSubmatch(text); {
+	case m == nil:
+		return text
+	case m[2] == "=":
+		return "= says nothing here; to compare, write =="
+	case m[2] == "":
+		return "the expression ends too early"
+	default:
+		return fmt.Sprintf("%q is not expected here", m[2])
+	}
 }
 
 func typeError(err error) error {
@@ -112,7 +134,7 @@ func typeError(err error) error {
 	case got == "unknown":
 		return errors.New("must give true or false for certain; an attribute can hold anything, so compare it: attributes.x == true")
 	default:
-		return fmt.Errorf("must give true or false, but it gives %s", got)
+		return fmt.Errorf("must give true or false, but it gives %s", kindOf(got))
 	}
 }
 

@@ -170,10 +170,12 @@ func checkEmbedded(p *stage.Problems, key, value string) {
 func checkAddress(s string) string {
 	host, port, err := net.SplitHostPort(s)
 	switch {
+	case strings.Contains(s, "/"):
+		return "leave scheme and path out"
+	case !strings.Contains(s, ":"):
+		return "the port is missing"
 	case err != nil || host == "":
-		return "want host:port"
-	case strings.Contains(host, "/"):
-		return "want no scheme or path"
+		return "that is no host and port"
 	case !isPort(port):
 		return "the port must be from 1 to 65535"
 	default:
