@@ -109,12 +109,13 @@ func newBug(st stage.Stage) string {
 // validate asks the Config for broken rules and gives them their places. What
 // decode has reported of a key is not said again.
 func (b *builder) validate(cfg any, n *node, d *decoder) {
-	v, ok := cfg.(stage.Validator)
-	if !ok {
-		return
-	}
 	var found stage.Problems
-	v.Validate(&found)
+	if v, ok := cfg.(stage.Validator); ok {
+		v.Validate(&found)
+	}
+	if v, ok := cfg.(stage.Particular); ok {
+		v.ValidateResources(&found, b.resourceConfig)
+	}
 	for _, p := range found.Found {
 		if d.reported(p.Key) {
 			continue
@@ -129,6 +130,16 @@ func (b *builder) validate(cfg any, n *node, d *decoder) {
 			Pos: n.find(p.Key, d.base), Path: join(d.prefix, p.Key), Text: p.Text, Warning: p.Warning,
 		})
 	}
+}
+
+// resourceConfig is the Config of a resource; nil: there is none that is right.
+func (b *builder) resourceConfig(ref stage.Ref) any {
+	for i := range b.out.Resources {
+		if r := &b.out.Resources[i]; r.Name == string(ref) && !b.report.broken(r.Path) {
+			return r.Config
+		}
+	}
+	return nil
 }
 
 // reported says whether a key, one above it or one below it was reported.

@@ -99,6 +99,14 @@ func (r *report) mentions(path string) bool {
 	})
 }
 
+// broken says whether something is wrong with a key or one below it; a warning
+// is not.
+func (r *report) broken(path string) bool {
+	return slices.ContainsFunc(r.found, func(p Problem) bool {
+		return !p.Warning && (p.Path == path || strings.HasPrefix(p.Path, path+"."))
+	})
+}
+
 // plainWord is what secrets are not, but settings that may hold one often are:
 // "embedded", "none".
 var plainWord = regexp.MustCompile(`^[a-z_]*$`)

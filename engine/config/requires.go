@@ -4,8 +4,9 @@ import "millrace/engine/stage"
 
 // claim is what one stage of the pipeline has for itself.
 type claim struct {
-	path string
-	pos  Pos
+	path  string
+	pos   Pos
+	terms any // nil: it has it alone
 }
 
 // checkRequirements looks whether the stages of a route have what they need
@@ -26,7 +27,10 @@ func (b *builder) checkRequirements(r *Route, n *node, path string) {
 				b.report.add(pos, at, "%s, so the route needs a spool for all of them; give route %s `spool: {when: always}`", need.Why, r.Name)
 			}
 			if need.Alone != "" {
-				b.alone(need.Alone, claim{at, pos})
+				b.alone(need.Alone, claim{path: at, pos: pos})
+			}
+			if need.Shared != "" {
+				b.share(need, claim{at, pos, need.Terms})
 			}
 		}
 	}
@@ -39,4 +43,15 @@ func (b *builder) alone(what string, c claim) {
 		return
 	}
 	b.claims[what] = c
+}
+
+// share lets stages have the same thing on equal terms.
+func (b *builder) share(need stage.Requirement, c claim) {
+	first, taken := b.claims[need.Shared]
+	switch {
+	case !taken:
+		b.claims[need.Shared] = c
+	case first.terms != c.terms:
+		b.report.add(c.pos, c.path, "%s is shared with %s at %s, so %s", need.Shared, first.path, first.pos, need.Why)
+	}
 }

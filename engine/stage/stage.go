@@ -198,6 +198,15 @@ type Validator interface {
 	Validate(*Problems)
 }
 
+// Particular is a Config that does not get along with every resource of the
+// kind that it refers to: an outbox is in PostgreSQL, not in a local file.
+type Particular interface {
+	// ValidateResources reports what is wrong with them. config finds the
+	// Config of a resource by its reference; nil: there is none, or it is wrong
+	// itself, which has been reported. Called after Validate, and as pure.
+	ValidateResources(p *Problems, config func(Ref) any)
+}
+
 // Explainer is a Config that has a part in what its route guarantees.
 type Explainer interface {
 	Explain() Explanation
@@ -275,4 +284,9 @@ type Requirement struct {
 	// Alone is what only one stage of a pipeline can have: a path that it
 	// serves. "": nothing.
 	Alone string
+	// Shared is what several stages can have if their Terms are equal: an
+	// address that they listen on, with its certificate. "": nothing. Why says
+	// what has to be equal: "tls must be the same". Terms must be comparable.
+	Shared string
+	Terms  any
 }

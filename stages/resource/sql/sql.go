@@ -47,10 +47,20 @@ type Config struct {
 	ConnectTimeout stage.Duration `yaml:"connect_timeout"`
 }
 
+// File is the SQLite file that the address names, as it stands there; "": the
+// database is on a PostgreSQL server.
+func (c *Config) File() string {
+	a, err := parseAddress(c.Dsn.Reveal())
+	if err != nil {
+		return ""
+	}
+	return a.file
+}
+
 // Local names a file in the state directory.
 func (c *Config) Local() (key, value string) {
-	if a, err := parseAddress(c.Dsn.Reveal()); err == nil && a.file != "" && !filepath.IsAbs(a.file) {
-		return "dsn", "sqlite:" + a.file
+	if file := c.File(); file != "" && !filepath.IsAbs(file) {
+		return "dsn", "sqlite:" + file
 	}
 	return "", ""
 }

@@ -199,7 +199,8 @@ func (j *JWT) asked() bool {
 	return len(j.Keys) > 0 || len(j.Algorithms) > 0 || j.Issuer != "" || j.Audience != "" || j.Leeway != 0
 }
 
-// Requires are paths that nobody else serves, and a spool that takes all.
+// Requires are paths that nobody else serves, an address that others share only
+// on the same terms, and a spool that takes all.
 func (c *Config) Requires() []stage.Requirement {
 	var needs []stage.Requirement
 	if c.Ack == ackSpooled {
@@ -207,6 +208,9 @@ func (c *Config) Requires() []stage.Requirement {
 	}
 	if strings.HasSuffix(c.Listen, ":0") {
 		return needs // any free port: an address of its own
+	}
+	if c.Listen != "" {
+		needs = append(needs, stage.Requirement{Key: "listen", Shared: c.Listen, Terms: c.terms(), Why: sameTerms})
 	}
 	for i, path := range c.Paths {
 		what := path

@@ -92,6 +92,14 @@ func (c *Config) Validate(p *stage.Problems) {
 	}
 }
 
+// ValidateResources wants a database that applications can share.
+func (c *Config) ValidateResources(p *stage.Problems, config func(stage.Ref) any) {
+	if db, ok := config(c.Resource).(*sql.Config); ok && db.File() != "" {
+		p.Add("resource", "must be PostgreSQL, where applications write the outbox, and %s is an SQLite file; set resources.%s.dsn to postgres://…",
+			c.Resource, c.Resource)
+	}
+}
+
 // Links names the table.
 func (c *Config) Links() []stage.Link {
 	return []stage.Link{{What: fmt.Sprintf("sql:%s:watermill_%s", c.Resource, c.Topic)}}
