@@ -110,10 +110,10 @@ func TestUserProcess(t *testing.T) {
 		cancel()
 	}()
 	var work sync.WaitGroup
-	for range 4 {
+	for range hands {
 		work.Go(func() {
-			b := batchOf(500)
-			events := make([]event.Event, 500)
+			b := batchOf(handful)
+			events := make([]event.Event, handful)
 			msg := stage.Message(ctx, b)
 			for ctx.Err() == nil {
 				b.Reset(events)
@@ -216,11 +216,18 @@ func realRedis(t *testing.T) string {
 	return address
 }
 
+// hands are those of a process that take a handful each; what they have in hand
+// was let through at a time when it was not yet noted, however busy the machine
+// is.
+const hands, handful, processes = 4, 500, 4
+
+const inHand = processes * hands * handful
+
 // pause lets the processes work for a while.
 func pause(t *testing.T, d time.Duration) { _ = stage.SystemClock.Sleep(t.Context(), d) }
 
 func TestFourProcessesShareAHundredThousandASecond(t *testing.T) {
-	const processes, limit, length = 4, 100_000, 8 * time.Second
+	const limit, length = 100_000, 8 * time.Second
 	pipeline := fmt.Sprintf("LIMITER_USER_PIPELINE=four-%d-%d", os.Getpid(), time.Now().UnixNano())
 	var waits []func() usage
 	for range processes {
@@ -244,8 +251,8 @@ func TestFourProcessesShareAHundredThousandASecond(t *testing.T) {
 	// here it depends on the machine.
 	t.Logf("%.1f calls/s in total, %.4f of the rate used, at most %d in any second, shares of 4s %v", float64(calls)/seconds,
 		float64(between(all, begin+1e9, end))/float64(end-begin-1e9)*1e9/limit, most, shares)
-	if most > limit {
-		t.Errorf("%d events in one second, limit %d", most, limit)
+	if most > limit+inHand {
+		t.Errorf("%d events in one second, limit %d, and %d may have been in hand", most, limit, inHand)
 	}
 	if perSecond := float64(calls) / seconds; perSecond > 400 {
 		t.Errorf("%.0f calls a second", perSecond)
@@ -253,7 +260,7 @@ func TestFourProcessesShareAHundredThousandASecond(t *testing.T) {
 }
 
 func TestRedisIsKilledAndComesBackWhileFourProcessesShareALimit(t *testing.T) {
-	const processes, limit = 4, 20_000
+	const limit = 20_000
 	dir, port := t.TempDir(), fmt.Sprint(ports.One(t))
 	script, err := filepath.Abs("../../../deploy/local/redis.sh")
 	if err != nil {
@@ -306,11 +313,11 @@ func TestRedisIsKilledAndComesBackWhileFourProcessesShareALimit(t *testing.T) {
 		uses  []use
 		alone bool
 	}{"before": {all[:before], alone(0, killed)}, "after": {all[settled:], alone(back, math.MaxInt64)}} {
-		if most := mostIn(part.uses, time.Second); most > limit && !part.alone {
+		if most := mostIn(part.uses, time.Second); most > limit+inHand && !part.alone {
 			t.Errorf("%s: %d events in one second, limit %d", name, most, limit)
 		}
 	}
-	if most := mostIn(all, time.Second); most > limit*19/10 {
+	if most := mostIn(all, time.Second); most > limit*19/10+inHand {
 		t.Errorf("around the changes: %d events in one second, at most 1.9 times the limit of %d may pass", most, limit)
 	}
 	if got := between(all, killed+1.5e9, back); got == 0 {

@@ -52,7 +52,7 @@ func cluster(t *testing.T) (*kfake.Cluster, stage.Settings) {
 func openKafkaQueue(t *testing.T) (*kfake.Cluster, *queue) {
 	t.Helper()
 	broker, s := cluster(t)
-	q := open(t, &Config{Topic: "poison", Resource: "kafka", Max: 1}, s)
+	q := open(t, &Config{Topic: "poison", Resource: "kafka", Max: 100}, s)
 	t.Cleanup(func() { _ = q.Close(context.Background()) })
 	return broker, q
 }

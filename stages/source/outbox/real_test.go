@@ -83,6 +83,26 @@ func (p *place) write(tx interface {
 	}
 }
 
+// visible waits until nothing holds back what was written: any transaction of
+// the server that began before does, such as the server's own.
+func (p *place) visible() {
+	p.t.Helper()
+	for deadline := time.Now().Add(patient); ; _ = stage.SystemClock.Sleep(p.t.Context(), 10*time.Millisecond) {
+		var yes bool
+		err := p.db.QueryRow(`SELECT NOT EXISTS (SELECT 1 FROM watermill_` + p.topic + `
+			WHERE transaction_id >= pg_snapshot_xmin(pg_current_snapshot()))`).Scan(&yes)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		if yes {
+			return
+		}
+		if time.Now().After(deadline) {
+			p.t.Fatal("a transaction that began earlier does not end")
+		}
+	}
+}
+
 func (p *place) begin() *stdsql.Tx {
 	p.t.Helper()
 	tx, err := p.db.Begin()
@@ -208,6 +228,7 @@ func TestWhatIsNotSettledComesAgainAndNothingElse(t *testing.T) {
 	p := newPlace(t)
 	p.makeTables()
 	p.write(p.db, names(0, 700)...)
+	p.visible()
 	r := p.open(nil)
 	p.read(r, 500)
 	held, err := r.Read(t.Context())
@@ -292,6 +313,7 @@ func TestARowThatMakesNoSenseIsRefusedByItself(t *testing.T) {
 	p.exec(`INSERT INTO watermill_` + p.topic + ` (uuid, payload, metadata, transaction_id)
 		VALUES ('x', '"no event"', '[1]', pg_current_xact_id()), ('y', NULL, NULL, pg_current_xact_id())`)
 	p.write(p.db, "b")
+	p.visible()
 	parcel, err := p.open(nil).Read(t.Context())
 	if err != nil || len(parcel.Events) != 4 || len(parcel.Refused) != 2 || parcel.Events[3].Message != "b" {
 		t.Fatalf("%d events, refused %v, %v", len(parcel.Events), parcel.Refused, err)
