@@ -8,14 +8,14 @@ import (
 	"time"
 
 	"github.com/google/uuid"
-	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
 	"millrace/engine/event"
 	"millrace/engine/expression"
+	"millrace/internal/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func payment() *event.Event {
 	return &event.Event{

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -18,6 +17,7 @@ import (
 	"github.com/rogpeppe/go-internal/testscript"
 
 	"millrace/engine/cli"
+	"millrace/internal/ports"
 	"millrace/stages"
 )
 
@@ -73,11 +73,9 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 
 // port finds a free address: `port ENGINE_ADDR` leaves it in $ENGINE_ADDR.
 func port(ts *testscript.TestScript, _ bool, args []string) {
-	var config net.ListenConfig
-	l, err := config.Listen(context.Background(), "tcp", "127.0.0.1:0")
+	free, err := ports.Free(1)
 	ts.Check(err)
-	ts.Check(l.Close())
-	ts.Setenv(args[0], l.Addr().String())
+	ts.Setenv(args[0], ports.Address(free[0]))
 }
 
 // within tries a command until it succeeds and its output matches:
