@@ -7,12 +7,11 @@ import (
 	"testing/synctest"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"millrace/internal/leaks"
 	"millrace/stages/internal/renewal"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.Main(m) }
 
 func write(t *testing.T, name, text string, at time.Time) {
 	t.Helper()
