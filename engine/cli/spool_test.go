@@ -24,7 +24,7 @@ func TestWhatASpoolHoldsIsListedAndChecked(t *testing.T) {
 pipeline: p
 listen: 127.0.0.1:0
 state: `+state+`
-drain_timeout: 200ms
+drain_timeout: 3s
 routes:
   orders:
     source: {lines: {count: 3, ctrl_c: 1}}
@@ -76,7 +76,7 @@ func TestSpoolsAndStateOfAPartOfAPipelineAreFound(t *testing.T) {
 pipeline: p
 listen: 127.0.0.1:0
 state: ` + filepath.Join(dir, "nowhere") + `
-drain_timeout: 200ms
+drain_timeout: 3s
 routes:
   orders: {source: {lines: {count: 3, ctrl_c: 1}}, spool: {when: always}, sink: {keep: {stuck: true}}}
   bills: {source: {lines: {count: 5, ctrl_c: 1}}, spool: {when: always}, sink: {keep: {stuck: true}}}
