@@ -9,6 +9,8 @@
 //	run     the route's Subscriber (engine/batching) turns parcels of its
 //	        source into batches; each goes through the chain (engine/chain) as
 //	        one message and is settled event by event (engine/books)
+//	        while it runs, a route can be paused by hand: a valve before its source
+//	        is shut, what it has read is settled, and nothing is closed
 //	drain   routes stop from their sources on, each after those it reads from:
 //	        reading ends, what was read is settled, then the router is closed,
 //	        then the stages in the opposite order, then the resources
