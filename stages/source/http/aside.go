@@ -108,6 +108,7 @@ type keeper struct {
 	closed  bool
 	fresh   int       // set aside since memory was given back
 	freed   time.Time // when that was
+	freeing bool      // soon
 }
 
 func newKeeper(addr net.Addr, most int, idle time.Duration) *keeper {
@@ -158,19 +159,22 @@ const (
 // giveBack gives memory back to the operating system after many connections
 // were set aside. Called with mu held.
 func (k *keeper) giveBack() {
-	k.fresh++
-	if k.fresh < freeAfter || time.Since(k.freed) < freeEvery {
+	if k.fresh++; k.fresh < freeAfter || k.freeing {
 		return
 	}
-	k.fresh, k.freed = 0, time.Now()
+	k.freeing = true
+	delay := max(freeDelay, freeEvery-time.Since(k.freed))
 	k.waiting.Go(func() {
-		late := time.NewTimer(freeDelay)
-		defer late.Stop()
+		due := time.NewTimer(delay)
+		defer due.Stop()
 		select {
-		case <-late.C:
+		case <-due.C:
 			debug.FreeOSMemory()
 		case <-k.ended:
 		}
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		k.fresh, k.freed, k.freeing = 0, time.Now(), false
 	})
 }
 
