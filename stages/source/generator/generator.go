@@ -153,6 +153,9 @@ func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Reader, erro
 			return nil, err
 		}
 	}
+	if s.Clock == stage.SystemClock {
+		r.pacer.bell.alarm = newAlarm()
+	}
 	return r, nil
 }
 

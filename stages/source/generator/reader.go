@@ -156,7 +156,10 @@ func (r *reader) finished(p *parcel, receipt event.Receipt) {
 
 // Close lets go of the file that is watched, and ends the journal. Threads end
 // with their parcel.
-func (r *reader) Close(ctx context.Context) error { return r.desk.close(ctx) }
+func (r *reader) Close(ctx context.Context) error {
+	r.pacer.bell.quiet()
+	return r.desk.close(ctx)
+}
 
 // Status shows the achieved and the offered rate, how many events are due and
 // not handed out, and how many have ever been due; and what the content is
