@@ -26,7 +26,7 @@ type Config struct {
 	// AckTimeout is how long a request waits for that, at most; then it is answered 503, its events go on, and sending them again under the same ids is safe. Default 10s.
 	AckTimeout stage.Duration `yaml:"ack_timeout"`
 
-	// Fields are set from the request and replace what an event says, such as {organisation: claim.org, client_ip: client_ip}. A name is that of a field of the event (organisation, source, host, correlation_id) or of an attribute; a value is client_ip, user (whose token, password or sub it was), claim.NAME of a JWT, header.NAME, query.NAME or path. `limiter: {key: attributes.client_ip, on_limit: reject}` then limits each address by itself.
+	// Fields are set from the request and replace what an event says, such as {organisation: claim.org, client_ip: client_ip}. A name is that of a field of the event (organisation, source, host, correlation_id) or of an attribute; a value is client_ip, user (whose token, password or sub it was), claim.NAME of a JWT, header.NAME, query.NAME or path. `limiter: {key: attributes.client_ip, per: request, on_limit: reject}` then limits the requests of each address; without `per: request`, its events.
 	Fields map[string]string `yaml:"fields"`
 	// Auth is who may send events. Default: everybody. With several ways, any of them will do.
 	Auth Auth `yaml:"auth"`
