@@ -211,7 +211,8 @@ func requests(address, path string, events int) []string {
 			body.WriteByte('\n')
 		}
 		text := strings.TrimSuffix(body.String(), "\n")
-		all[i] = fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: httpload\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s", path, address, kind, len(text), text)
+		all[i] = fmt.Sprintf("POST %s HTTP/1.1\r\nHost: %s\r\nUser-Agent: httpload\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n%s",
+			path, address, kind, len(text), text)
 	}
 	return all
 }

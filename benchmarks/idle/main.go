@@ -2,8 +2,12 @@
 // event over each of so many connections to an HTTP source, keeps them all
 // open, and prints the memory of the engine's process before and after:
 //
-//	engine run stages/source/http/example.yaml &
-//	go run ./benchmarks/idle -pid $! -address 127.0.0.1:8080 -connections 10000
+//	engine run stages/source/http/example.yaml --set routes.collect.source.http.listen=127.0.0.1:8090 \
+//	  --set routes.collect.middleware.limiter.rate=100k/s &
+//	go run ./benchmarks/idle -pid $! -address 127.0.0.1:8090 -connections 10000 -settle 45s
+//
+// The address is one of the source's own: there, connections are set aside
+// after five seconds, and their memory is given back half a minute later.
 package main
 
 import (

@@ -83,7 +83,7 @@ func (t turn) byClient() float64 { return t.CPU / float64(t.Requests) * 1e6 }
 func (b *bench) kafkaSides(c *cluster) []*webSide {
 	one := func(name, decoder string, command ...string) *webSide {
 		return &webSide{name: name, command: command, cluster: c, topic: fmt.Sprintf("bench-http-%s-%d", name, time.Now().UnixMilli()),
-			env: map[string]string{"LINGER": "200us", "DECODER": decoder}}
+			env: map[string]string{"LINGER": "200us", "DECODER": decoder, "GOGC": collected()}}
 	}
 	return []*webSide{
 		one("engine", "", b.engine, "run", filepath.Join(b.root, "benchmarks/pipelines/http.yaml")),
@@ -95,9 +95,13 @@ func (b *bench) kafkaSides(c *cluster) []*webSide {
 func (b *bench) dropSides() []*webSide {
 	return []*webSide{
 		{name: "engine", command: []string{b.engine, "run", filepath.Join(b.root, "benchmarks/pipelines/http-drop.yaml")}},
-		{name: "bare", command: []string{b.bare, "http"}},
+		{name: "bare", command: []string{b.bare, "http"}, env: map[string]string{"GOGC": collected()}},
 	}
 }
+
+// collected is how often garbage is, on both sides: as often as the engine sets
+// for itself, unless the environment says otherwise.
+func collected() string { return or(os.Getenv("GOGC"), "200") }
 
 // compare lets sides take turns. Idle, they cost nothing, so they stay up: the
 // turns follow each other closely, and what else the machine does hits both.
@@ -260,7 +264,8 @@ func (b *bench) received(c *cluster) (err error) {
 	if err := b.serve(s); err != nil {
 		return err
 	}
-	fmt.Printf("\nanswered on receipt; ms from when a request was due to its answer\n%-14s %10s %8s %8s %8s\n", "", "requests/s", "p50", "p99", "p99.9")
+	fmt.Printf("\nanswered on receipt; ms from when a request was due to its answer\n%-14s %10s %8s %8s %8s\n",
+		"", "requests/s", "p50", "p99", "p99.9")
 	for round := range b.rounds {
 		full, err := b.load(s, 1, 0)
 		if err != nil {
@@ -272,7 +277,8 @@ func (b *bench) received(c *cluster) (err error) {
 		}
 		s.turns = append(s.turns, half)
 		for what, t := range map[string]turn{"full": full, "half of it": half} {
-			b.record("http received", map[string]any{"load": what, "round": round + 1, "requests_per_s": t.rate(), "p50_ms": t.P50, "p99_ms": t.P99, "p999_ms": t.P999})
+			b.record("http received", map[string]any{"load": what, "round": round + 1, "requests_per_s": t.rate(),
+				"p50_ms": t.P50, "p99_ms": t.P99, "p999_ms": t.P999})
 		}
 		fmt.Printf("%-14s %10.0f %8.2f %8.2f %8.2f\n", "full", full.rate(), full.P50, full.P99, full.P999)
 		fmt.Printf("%-14s %10.0f %8.2f %8.2f %8.2f\n", "half of it", half.rate(), half.P50, half.P99, half.P999)
