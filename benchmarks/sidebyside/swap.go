@@ -46,7 +46,8 @@ routes:
 	if err != nil {
 		return err
 	}
-	s := &swapped{client: &remote.Client{Addr: addr}, handed: hdrhistogram.New(1, time.Minute.Microseconds(), 3), answered: hdrhistogram.New(1, time.Minute.Microseconds(), 3)}
+	histogram := func() *hdrhistogram.Histogram { return hdrhistogram.New(1, time.Minute.Microseconds(), 3) }
+	s := &swapped{client: &remote.Client{Addr: addr}, handed: histogram(), answered: histogram()}
 	err = until(b.ctx, p, 50*time.Millisecond, 30*time.Second, func() (bool, error) {
 		r, err := s.client.Load(b.ctx, "r")
 		return err == nil && r.Generated > 0, nil
@@ -67,7 +68,8 @@ routes:
 }
 
 func (b *bench) tellSwaps(s *swapped, n int) {
-	fmt.Printf("generator into drop, %d times another load, %d/s and %d/s in turns; ms from sending the request\n", n, swapRates[0], swapRates[1])
+	fmt.Printf("generator into drop, %d times another load, %d/s and %d/s in turns; ms from sending the request\n",
+		n, swapRates[0], swapRates[1])
 	fmt.Printf("%-34s %8s %8s %8s\n", "", "p50", "p99", "max")
 	for _, row := range []struct {
 		name string

@@ -211,8 +211,8 @@ func (p *Player) State(now time.Duration) State {
 	at := max(now, p.last().from)
 	m := p.current(at)
 	s := State{
-		Plan: m.plan, Content: m.says, Since: p.last().from, Elapsed: span(m.at), Position: m.plan.Position(span(m.at)), Rate: m.now(), Scale: m.scale,
-		Held: m.held, Paused: m.paused, Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
+		Plan: m.plan, Content: m.says, Since: p.last().from, Elapsed: span(m.at), Position: m.plan.Position(span(m.at)),
+		Rate: m.now(), Scale: m.scale, Held: m.held, Paused: m.paused, Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
 	}
 	s.Replays, s.ToCome = p.replays, len(p.script)
 	s.Temporary = p.former != nil || p.under != nil

@@ -21,6 +21,10 @@
 // that a leg leaves is carried over, so that any sequence of changes keeps the
 // count.
 //
+// A Recording (recording.go) is a run with all that was changed in it, from the
+// journal that the package journal keeps; it makes a Plan whose Player makes the
+// same changes again by itself.
+//
 // Reading profiles from YAML files is in the package read below this one,
 // drawing them in the package plot.
 package load

@@ -80,7 +80,8 @@ CREATE INDEX IF NOT EXISTS generator_load_route ON generator_load (route, id)`
 		return fmt.Errorf("making the journal of the load: %w", err)
 	}
 	var have int
-	const look = `SELECT count(*) FROM pragma_table_info('generator_load') WHERE name IN ('run', 'change', 'begins', 'ended', 'events', 'bytes')`
+	const look = `SELECT count(*) FROM pragma_table_info('generator_load')
+	WHERE name IN ('run', 'change', 'begins', 'ended', 'events', 'bytes')`
 	if err := j.DB.QueryRowContext(ctx, look).Scan(&have); err != nil {
 		return fmt.Errorf("looking at the journal of the load: %w", err)
 	}

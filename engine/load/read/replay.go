@@ -85,7 +85,8 @@ func (d *decoder) recorded(c load.Recorded, key string) *load.Plan {
 	if plan != nil {
 		plan.Name = c.Name
 		if c.Hash != "" && plan.Hash() != c.Hash {
-			found.Add(key, "was %s in that run and is %s now: a trace that it names has changed since; leave hash out to play it all the same", c.Hash, plan.Hash())
+			found.Add(key, "was %s in that run and is %s now: a trace that it names has changed since; "+
+				"leave hash out to play it all the same", c.Hash, plan.Hash())
 		}
 	}
 	d.take(found)

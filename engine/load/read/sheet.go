@@ -93,7 +93,8 @@ func (d *decoder) sent(root *yaml.Node, key string) *load.Plan {
 	}
 	if profile.Journal != "" {
 		journal := join(key, "journal")
-		d.fail(d.places[journal], journal, "cannot be played into a route that runs: a run begins with its first event; give it in the pipeline file")
+		d.fail(d.places[journal], journal, "cannot be played into a route that runs: a run begins with its first event; "+
+			"give it in the pipeline file")
 		return nil
 	}
 	var found stage.Problems

@@ -18,8 +18,9 @@ import (
 )
 
 var (
-	errOtherContent = errors.New("the content is not that of the run any more: a schema that it names has changed; leave content_hash out to play it all the same")
-	errFinished     = errors.New("the load has ended, and its route with it; start the pipeline again")
+	errOtherContent = errors.New("the content is not that of the run any more: a schema that it names has changed; " +
+		"leave content_hash out to play it all the same")
+	errFinished = errors.New("the load has ended, and its route with it; start the pipeline again")
 )
 
 // desk is where the load is changed while it runs: over HTTP, and by the file
@@ -108,7 +109,8 @@ func (d *desk) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case r.URL.Path == load.JournalPath(d.route):
 		d.serveJournal(w, r)
 	case r.URL.Path != load.Path(d.route):
-		answer(w, http.StatusNotFound, refusal{Error: "there is no " + r.URL.Path + "; below " + load.Path(d.route) + " there are content and journal"})
+		where := load.Path(d.route)
+		answer(w, http.StatusNotFound, refusal{Error: "there is no " + r.URL.Path + "; below " + where + " there are content and journal"})
 	case r.Method == http.MethodGet || r.Method == http.MethodHead:
 		answer(w, http.StatusOK, d.report())
 	case r.Method == http.MethodPut:

@@ -11,9 +11,11 @@
 // A load is a rate, or a profile of phases, random arrivals and more; profiles
 // such as steady, ramp and flash come with the engine. While the pipeline runs,
 // it can be exchanged and changed at /api/v1/routes/{route}/load, and by
-// changing its file, from one millisecond to the next: no event is lost or
-// doubled, and nothing is caught up on. What changes it is kept in the table
-// generator_load of the state database.
+// changing its file or its trace, from one millisecond to the next: no event is
+// lost or doubled, and nothing is caught up on. So can what the events say: their
+// numbers and sessions go on rising. What changes a load is kept in its journal
+// (the table generator_load of the state database), from which a run can be
+// played again: load: {journal: FILE}.
 //
 // What event i says is a function of seed and i alone (and of the phase of the
 // load, where the content has other values for phases), so that runs repeat;
