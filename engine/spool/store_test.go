@@ -339,13 +339,13 @@ func TestASpoolThatWasLargeGivesTheDiskBack(t *testing.T) {
 	e := full(1)
 	e.Message = strings.Repeat("x", 4<<20)
 	blob := blobOf("", e)
-	for range 5 {
+	for range 20 { // more than is left unused
 		if err := s.put("", 1, blob); err != nil {
 			t.Fatal(err)
 		}
 	}
 	r := NewReader(s, 0, 1000)
-	for range 5 {
+	for range 20 {
 		settle(next(t, r), event.Delivered)
 	}
 	closed(t, s)
