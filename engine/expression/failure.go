@@ -31,8 +31,18 @@ func (p *program) failed(err error, r *run) error {
 	if errors.As(err, &at) {
 		text, place = at.Message, fmt.Sprintf("column %d: ", at.Column+1)
 	}
-	text = strings.ReplaceAll(text, "\n", " ")
+	text = strings.ReplaceAll(ends(text), "\n", " ")
 	return &EvaluationError{Expression: p.source, Err: errors.New(place + cmp.Or(r.missing(text), inWords(text)))}
+}
+
+// ends leaves out the middle of a long text, which is what an event says: errors
+// are told apart by how they begin and end, in a time that no event decides.
+func ends(text string) string {
+	const most = 1000
+	if len(text) <= 2*most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "…" + strings.ToValidUTF8(text[len(text)-most:], "")
 }
 
 // aboutNil finds errors that come from something that is not there.
