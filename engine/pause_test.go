@@ -384,6 +384,7 @@ func (*brief) Read(ctx context.Context) (event.Parcel, error) {
 // Whatever is paused and resumed when: nothing is lost or twice there, a lane
 // keeps its order, and the books balance.
 func TestNothingIsLostByPauses(t *testing.T) {
+	fewer(t, "40")
 	rapid.Check(t, func(rt *rapid.T) {
 		type move struct {
 			what  string

@@ -59,8 +59,9 @@ func TestDrawsTheProfilesThatComeWithTheEngine(t *testing.T) {
 
 func TestFitsTheTerminal(t *testing.T) {
 	for _, name := range append(read.Names(), "max", "0.1/s", "900M/s", "{phases: [{name: "+strings.Repeat("long", 40)+", constant: 5/s, for: 1s}, {constant: 1/s}]}") {
+		c := plot.Of(planOf(t, name), 10*time.Second)
 		for _, size := range [][2]int{{80, 24}, {40, 10}, {132, 50}, {10, 3}} {
-			text := plot.Text(plot.Of(planOf(t, name), 10*time.Second), size[0], size[1])
+			text := plot.Text(c, size[0], size[1])
 			lines := strings.Split(strings.TrimSuffix(text, "\n"), "\n")
 			if len(lines) > max(size[1], 10) {
 				t.Errorf("%s has %d lines in %d×%d:\n%s", name, len(lines), size[0], size[1], text)
