@@ -6,6 +6,7 @@ import (
 	"math"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -19,7 +20,7 @@ import (
 )
 
 type loadPlotCommand struct {
-	Profile string        `arg:"" optional:"" help:"A profile: a name such as flash, a rate, a profile's file, YAML, or a pipeline file, of which a route's load is drawn."`
+	Profile string        `arg:"" optional:"" help:"A profile: a name such as flash, a rate, a profile's file, YAML, a journal, or a pipeline file, of which a route's load is drawn."`
 	Route   string        `placeholder:"ROUTE" help:"Which route of a pipeline file or a report; may be left out where only one has a load."`
 	For     time.Duration `placeholder:"2m" help:"How much of it to draw, from its beginning. Default: all of it, or one round of what has no end."`
 	Report  string        `placeholder:"FILE" help:"Draw what a run was offered and what it achieved, from the file of run's --report."`
@@ -75,7 +76,9 @@ func (c *loadPlotCommand) plan(p *program) (*load.Plan, error) {
 		return read.Text("", []byte(text))
 	case !isFile(text):
 		return read.Argument(text)
-	case !isPipeline(text):
+	case holds(text, "changes"): // a run that engine load journal wrote
+		return read.Text("", []byte("journal: "+strconv.Quote(text)))
+	case !holds(text, "routes"):
 		return read.File(text)
 	}
 	pipeline, err := config.Load(p.catalogue, text, config.Options{})
@@ -85,15 +88,16 @@ func (c *loadPlotCommand) plan(p *program) (*load.Plan, error) {
 	return c.ofRoute(pipeline)
 }
 
-// isPipeline says whether a file is a pipeline's rather than a profile's. One
-// that cannot be read is neither, which reading it as a profile will say.
-func isPipeline(file string) bool {
+// holds says whether a file is a map with a key, by which pipelines, journals
+// and profiles are told apart. One that cannot be read does not: reading it as a
+// profile will say why.
+func holds(file, key string) bool {
 	data, err := os.ReadFile(file)
 	var keys map[string]yaml.Node
 	if err != nil || yaml.Unmarshal(data, &keys) != nil {
 		return false
 	}
-	_, ok := keys["routes"]
+	_, ok := keys[key]
 	return ok
 }
 
