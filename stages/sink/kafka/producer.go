@@ -221,6 +221,9 @@ func (p *producer) report(ctx context.Context, c *call, b *event.Batch) {
 }
 
 func (p *producer) explain(err error) error {
+	if errors.Is(err, kerr.MessageTooLarge) {
+		err = fmt.Errorf("%w (more than batch_bytes here or max.message.bytes of the topic)", err)
+	}
 	return kafka.Classify(fmt.Errorf("kafka topic %s: %w", p.w.topic.Name, err))
 }
 

@@ -165,6 +165,9 @@ func TestOnlyTheRecordThatIsTooLargeIsRefused(t *testing.T) {
 	}
 	for row := range batch {
 		bad := row == 17 || row == 18 || row == portion+17 || row == 2*portion
+		if bad && !strings.Contains(b.Err(row).Error(), "batch_bytes") {
+			t.Errorf("row %d does not say what to set: %v", row, b.Err(row))
+		}
 		if got := b.Outcome(row) == event.Refused; got != bad || !bad && b.Err(row) != nil {
 			t.Errorf("row %d: %v, %v", row, b.Outcome(row), b.Err(row))
 		}
