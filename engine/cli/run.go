@@ -106,14 +106,12 @@ func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (re
 		for {
 			select {
 			case s := <-signals:
-				if hurried { // it came before the second was heard
-					_ = syscall.Kill(os.Getpid(), s.(syscall.Signal))
-					return
+				if hurried {
+					die(signals, s.(syscall.Signal))
 				}
 				if stopping {
 					hurried = true
 					log.Warn("stopping at once: what is in flight is given back", "signal", s.String())
-					signal.Stop(signals)
 					e.Abort()
 					continue
 				}
@@ -135,6 +133,15 @@ func (c *runCommand) stopOn(e *engine.Engine, stop func(), log *slog.Logger) (re
 		signal.Stop(signals)
 		close(done)
 	}
+}
+
+// die ends the process as a signal does, also one that was started with that
+// signal ignored, as shells start what runs in their background.
+func die(signals chan<- os.Signal, s syscall.Signal) {
+	signal.Stop(signals)
+	_ = syscall.Kill(os.Getpid(), s)
+	time.Sleep(100 * time.Millisecond)
+	os.Exit(128 + int(s))
 }
 
 // account prints the books and writes the report. The books leave the standard
