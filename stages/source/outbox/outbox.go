@@ -160,9 +160,11 @@ func (t tables) position() string {
 
 // next asks for rows behind a position ($1, $2), at most $3, along the primary
 // key. Rows of a transaction wait until every earlier one has ended, so that
-// none can appear behind a position that was passed.
+// none can appear behind a position that was passed. The text of a transaction's
+// number has another name than the number: ORDER BY would take it for what is
+// meant, and put 10000 before 9999.
 func (t tables) next() string {
-	return `SELECT "offset", transaction_id::text, uuid, payload, metadata::text, created_at AT TIME ZONE current_setting('TimeZone')
+	return `SELECT "offset", transaction_id::text AS number, uuid, payload, metadata::text, created_at AT TIME ZONE current_setting('TimeZone')
 		FROM ` + t.rows.MessagesTable(t.topic) + ` WHERE (transaction_id, "offset") > ($2::text::xid8, $1::bigint)
 		AND transaction_id < pg_snapshot_xmin(pg_current_snapshot()) ORDER BY transaction_id, "offset" LIMIT $3`
 }

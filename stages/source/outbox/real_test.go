@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -204,6 +205,23 @@ func TestOnlyCommittedEventsAreReadInOrder(t *testing.T) {
 
 // The rows of a transaction that is still open can appear in front of others:
 // those wait for it.
+// Numbers of transactions get longer: 99 comes before 100, although it does not
+// in a dictionary, and whatever comes later counts as read.
+func TestTransactionsAreInOrderWhenTheirNumbersGetLonger(t *testing.T) {
+	p := newPlace(t)
+	p.makeTables()
+	var want []string
+	for number := 90; number < 110; number++ {
+		message := fmt.Sprint("in ", number)
+		want = append(want, message)
+		p.exec(`INSERT INTO watermill_`+p.topic+` (uuid, payload, metadata, transaction_id) VALUES ($1, $2, '{}', $3::text::xid8)`,
+			message, fmt.Sprintf(`{"message":%q}`, message), fmt.Sprint(number))
+	}
+	if got := p.read(p.open(nil), len(want)); !slices.Equal(got, want) {
+		t.Errorf("read %q", got)
+	}
+}
+
 func TestAnOpenTransactionIsNotOvertaken(t *testing.T) {
 	p := newPlace(t)
 	p.makeTables()
