@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/jackc/pgx/v5"
+
+	"millrace/engine/cli"
 )
 
 // service is an address that the environment must name.
@@ -47,7 +49,7 @@ func story(t *testing.T, resources, store string, older func()) {
 	if older != nil {
 		older()
 	}
-	w.engine("dlq", "replay", w.file)
+	w.exits(cli.ExitFailure, "dlq", "replay", w.file) // nothing was mended
 	if n, replays := w.stored(); n != all || replays != 1 {
 		t.Errorf("after a replay that failed: %d of %d stored, %d replays", n, all, replays)
 	}
