@@ -187,21 +187,21 @@ func (t *tailing) dropSide(name, parse string) side {
 	}}
 }
 
-// deliveredIn is what the report of a run with one route says was delivered.
+// deliveredIn is what the report of a run says its route delivered.
 func deliveredIn(file string) (int, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
 		return 0, err
 	}
 	var report struct {
-		Routes []struct {
+		Routes map[string]struct {
 			Delivered int `json:"delivered"`
 		} `json:"routes"`
 	}
-	if err := json.Unmarshal(text, &report); err != nil || len(report.Routes) != 1 {
-		return 0, fmt.Errorf("%s: %w, or not one route", file, err)
+	if err := json.Unmarshal(text, &report); err != nil {
+		return 0, fmt.Errorf("%s: %w", file, err)
 	}
-	return report.Routes[0].Delivered, nil
+	return report.Routes["tail"].Delivered, nil
 }
 
 // writeAccessLog writes lines as web servers do, in the combined format.
