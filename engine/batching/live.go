@@ -42,17 +42,18 @@ func (l *Live) Diverted(n int) { l.sub.books.Diverted(n) }
 
 // Turn waits until the batch before this one in its lane has ended, or the
 // context has. What keeps the order of a lane comes after it: with
-// Options.Ahead a batch is handed out before its turn.
+// Options.Ahead a batch is handed out before its turn. When the context has
+// ended there is no turn any more: the batch before may have been given back,
+// and comes again.
 func (l *Live) Turn(ctx context.Context) error {
 	if l.before == nil {
 		return nil
 	}
 	select {
 	case <-l.before:
-		return nil
 	case <-ctx.Done():
-		return ctx.Err()
 	}
+	return ctx.Err()
 }
 
 // Finish hands the batch back when all of its events are settled. Neither the

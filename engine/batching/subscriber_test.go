@@ -319,6 +319,26 @@ func TestWhoWaitsForItsTurnIsToldWhenTimeIsUp(t *testing.T) {
 	})
 }
 
+func TestABatchDoesNotPassOneThatWasGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for range 20 { // a select would choose by chance
+			b := start(t, batching.Options{Size: 1, InFlight: 2, Ahead: true})
+			b.parcels <- event.Parcel{Lane: "p0", Events: events(2, "a")}
+			first, second := <-b.out, <-b.out
+			b.drain()
+			batching.LiveOf(first).ReturnAll()
+			batching.LiveOf(first).Finish()
+			synctest.Wait()
+			if batching.LiveOf(second).Turn(second.Context()) == nil {
+				t.Fatal("it has its turn, and the one before comes again")
+			}
+			batching.LiveOf(second).ReturnAll()
+			batching.LiveOf(second).Finish()
+			b.end(t)
+		}
+	})
+}
+
 func TestWhatIsInFlightIsBoundedAndTheSourceIsHeldBack(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, batching.Options{Size: 1, Linger: 0, InFlight: 2})
