@@ -37,6 +37,7 @@ type call struct {
 	mu     sync.Mutex
 	errs   []error // by record; empty as long as none failed
 	failed int
+	sought int // the record that failed last
 }
 
 func newCall(owner *producer) *call {
@@ -100,9 +101,12 @@ func (c *call) fail(r *kgo.Record, err error) {
 		c.errs = append(c.errs, make([]error, len(c.room))...)
 	}
 	c.failed++
-	for i := range c.room { // failures are rare, and an index in each record is not free
+	// Failures are rare, and an index in each record is not free. When everything
+	// fails, it does so in order: the next is not far from the last.
+	for n := range c.room {
+		i := (c.sought + n) % len(c.room)
 		if r == &c.room[i] {
-			c.errs[i] = err
+			c.errs[i], c.sought = err, i
 			return
 		}
 	}
@@ -133,7 +137,7 @@ func (c *call) reset() {
 	clear(c.records) // they hold contexts
 	clear(c.errs)
 	c.buf, c.records, c.headers, c.rows, c.hints = c.buf[:0], c.records[:0], c.headers[:0], c.rows[:0], c.hints[:0]
-	c.errs, c.failed = c.errs[:0], 0
+	c.errs, c.failed, c.sought = c.errs[:0], 0, 0
 	c.attempt, c.cancel, c.timer, c.room = nil, nil, nil, nil
 }
 
