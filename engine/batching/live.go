@@ -32,13 +32,19 @@ type piece struct {
 
 type liveKey struct{}
 
-// LiveOf finds the batch in flight that a message of a Subscriber carries.
+// LiveOf finds the batch in flight that a message of a Subscriber carries; nil
+// for another message, such as that of a poison queue which replays its events.
 func LiveOf(msg *message.Message) *Live {
-	return msg.Context().Value(liveKey{}).(*Live)
+	l, _ := msg.Context().Value(liveKey{}).(*Live)
+	return l
 }
 
 // Diverted notes that n events were delivered to another sink than the route's.
-func (l *Live) Diverted(n int) { l.sub.books.Diverted(n) }
+func (l *Live) Diverted(n int) {
+	if l != nil { // what is replayed is not in the route's books
+		l.sub.books.Diverted(n)
+	}
+}
 
 // Turn waits until the batch before this one in its lane has ended, or the
 // context has. What keeps the order of a lane comes after it: with
@@ -46,7 +52,7 @@ func (l *Live) Diverted(n int) { l.sub.books.Diverted(n) }
 // ended there is no turn any more: the batch before may have been given back,
 // and comes again.
 func (l *Live) Turn(ctx context.Context) error {
-	if l.before == nil {
+	if l == nil || l.before == nil {
 		return nil
 	}
 	select {

@@ -25,11 +25,14 @@ func Others(whole, own string, routes []string) []string {
 	if _, err := os.Stat(filepath.Join(whole, dbName)); err == nil && !same(whole, own) {
 		others = append(others, whole)
 	}
-	parts, _ := filepath.Glob(filepath.Join(whole, partsName, "*", dbName)) // the pattern is good, or there are none
-	for _, file := range parts {
-		dir := filepath.Dir(file)
-		theirs := strings.Split(filepath.Base(dir), partSeparator)
-		if !same(dir, own) && slices.ContainsFunc(routes, func(r string) bool { return slices.Contains(theirs, r) }) {
+	parts, _ := os.ReadDir(filepath.Join(whole, partsName)) // there may be none
+	for _, part := range parts {
+		dir := filepath.Join(whole, partsName, part.Name())
+		if _, err := os.Stat(filepath.Join(dir, dbName)); err != nil || same(dir, own) {
+			continue
+		}
+		theirs := strings.Split(part.Name(), partSeparator)
+		if slices.ContainsFunc(routes, func(r string) bool { return slices.Contains(theirs, r) }) {
 			others = append(others, dir)
 		}
 	}
