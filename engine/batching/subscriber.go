@@ -10,7 +10,9 @@
 //
 // All queues and lanes belong to the assembler alone, so they need no locks.
 // What is in flight is bounded: InFlight batches in all, one of each ordered
-// lane, or two where the second has something to do before its turn (Ahead).
+// lane, and with Ahead a second one that waits for its turn, as long as no other
+// lane wants to begin: it is not counted, or a lane that is stuck would keep the
+// place of another.
 // When that many are out and enough events wait, the reader is not
 // listened to any more: backpressure is blocking, back to the source.
 package batching
@@ -73,7 +75,7 @@ type Subscriber struct {
 	lanes    map[string]*lane
 	active   []*lane // those with waiting events, longest waiting first
 	free     []*Live
-	inFlight int
+	inFlight int     // batches that have their turn
 	waiting  int   // events in lanes
 	ready    int   // those of them in lanes that are not busy
 	weight   int64 // bytes of the events in lanes
@@ -88,7 +90,7 @@ func New(drain context.Context, reader stage.Reader, opts Options, b *books.Book
 		reader: reader, opts: opts, books: b, log: log, fatal: fatal, now: time.Now,
 		drain:    drain,
 		parcels:  make(chan *parcel),
-		finished: make(chan *Live, opts.InFlight),
+		finished: make(chan *Live, 2*opts.InFlight),
 		out:      make(chan *message.Message),
 		drained:  make(chan struct{}),
 		lanes:    make(map[string]*lane),
@@ -323,11 +325,11 @@ func (s *Subscriber) cut(ln *lane) {
 	s.queued.Add(int64(ln.events - before))
 	if ln.out == 0 {
 		s.ready -= before - ln.events
+		s.inFlight++
 	}
 	if ln.ordered() {
 		s.follow(l)
 	}
-	s.inFlight++
 	s.books.Batch()
 	s.out <- stage.Message(context.WithValue(s.drain, liveKey{}, l), l.Batch)
 }
@@ -360,13 +362,17 @@ func (s *Subscriber) unused() *Live {
 }
 
 func (s *Subscriber) takeBack(l *Live) {
-	s.inFlight--
-	if ln := l.lane; ln.ordered() {
-		if ln.out--; ln.out == 0 {
-			ln.last = nil
-			s.ready += ln.events
-		}
-		if ln.out == 0 && ln.events == 0 {
+	ln := l.lane
+	if ln.ordered() {
+		ln.out--
+	}
+	if ln.out == 0 { // or else the turn is the next one's
+		s.inFlight--
+	}
+	if ln.ordered() && ln.out == 0 {
+		ln.last = nil
+		s.ready += ln.events
+		if ln.events == 0 {
 			delete(s.lanes, ln.name)
 		}
 	}

@@ -263,6 +263,27 @@ func TestASecondBatchOfALaneComesAheadOfItsTurn(t *testing.T) {
 	})
 }
 
+func TestALaneThatIsStuckKeepsNoPlaceOfAnother(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, batching.Options{Size: 1, InFlight: 2, Ahead: true})
+		b.parcels <- event.Parcel{Lane: "stuck", Events: events(3, "a")}
+		first, second := <-b.out, <-b.out
+		b.parcels <- event.Parcel{Lane: "other", Events: events(2, "b")}
+		for range 2 { // one after the other: no place is left to come ahead
+			other := <-b.out
+			synctest.Wait()
+			if len(b.out) > 0 || stage.BatchOf(other).Lane() != "other" {
+				t.Fatal("a batch comes ahead of its turn, though another lane could want the place")
+			}
+			deliver(other)
+		}
+		deliver(first)
+		deliver(second)
+		deliver(<-b.out)
+		b.end(t)
+	})
+}
+
 func TestABatchThatIsDoneAheadOfItsTurnLetsNobodyPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, batching.Options{Size: 1, InFlight: 4, Ahead: true})

@@ -19,8 +19,9 @@ type Refusal struct {
 // piece of a file.
 type Parcel struct {
 	// Lane is the name of the sequence in which the order of events holds: a
-	// partition, a file, a connection. Events of one lane are never in two
-	// batches in flight. "": no order is promised.
+	// partition, a file, a connection. Its batches are written one after the
+	// other, but what a rule takes out may be settled before what came before it:
+	// Done of the parcels of a lane comes in any order. "": no order is promised.
 	Lane   string
 	Events []Event
 	Origin Origin
