@@ -261,7 +261,7 @@ func TestTheJournalHasEveryChangeInItsOrder(t *testing.T) {
 		})
 	}
 	senders.Wait()
-	plan := planOf(t, load.Constant(3))
+	plan := planOf(t, load.Constant(30)) // none of the rates above
 	if err := d.change(t.Context(), load.Change{Plan: plan, TTL: time.Hour}, &stage.Problems{}); err != nil {
 		t.Fatal(err)
 	}
@@ -290,7 +290,7 @@ func TestTheJournalHasEveryChangeInItsOrder(t *testing.T) {
 			before = what
 		}
 	}
-	if err := rows.Err(); err != nil || n != 22 || what != "profile "+plan.Hash()+", for 1h0m0s" || hash != plan.Hash() || profile != `{"phases":[{"constant":"3/s"}]}` {
+	if err := rows.Err(); err != nil || n != 22 || what != "profile "+plan.Hash()+", for 1h0m0s" || hash != plan.Hash() || profile != `{"phases":[{"constant":"30/s"}]}` {
 		t.Errorf("%d rows, the last %s %s %s (%v)", n, what, hash, profile, err)
 	}
 	if state := opened.(*reader).view().state; fmt.Sprintf("rate %v", load.Rate(state.Rate)) == before {
