@@ -75,7 +75,7 @@ type Subscriber struct {
 	lanes    map[string]*lane
 	active   []*lane // those with waiting events, longest waiting first
 	free     []*Live
-	inFlight int     // batches that have their turn
+	inFlight int   // batches that have their turn
 	waiting  int   // events in lanes
 	ready    int   // those of them in lanes that are not busy
 	weight   int64 // bytes of the events in lanes
