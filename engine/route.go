@@ -97,7 +97,7 @@ func (r *route) run() {
 	o := batchOptions(r.cfg)
 	o.Ahead = r.spool == nil && ahead(r.cfg) > 0 // what is spooled is transformed when it comes out
 	sub := batching.New(r.drain, &r.valve, o, r.books, r.log, r.park)
-	closed, err := r.start(r.cfg.Name, r.log, sub, handler, r.park)
+	closed, err := r.start(r.cfg.Name, r.log, sub, handler, r.park, r.stop)
 	if err != nil {
 		r.park(err)
 		r.close()
@@ -172,14 +172,14 @@ func (r *route) show(w *wiring) {
 }
 
 // start makes a router that hands what sub brings to the chain, and runs it.
-// log names what is run. park is told why the chain cannot go on. The returned channel is closed when
-// the router is.
-func (r *route) start(name string, log *slog.Logger, sub *batching.Subscriber, chained message.HandlerFunc, park func(error)) (<-chan struct{}, error) {
+// log names what is run. park is told why the chain cannot go on, end that what it
+// leads to takes no more. The returned channel is closed when the router is.
+func (r *route) start(name string, log *slog.Logger, sub *batching.Subscriber, chained message.HandlerFunc, park func(error), end func()) (<-chan struct{}, error) {
 	router, err := message.NewRouter(message.RouterConfig{CloseTimeout: closeTimeout}, routerLog{log})
 	if err != nil {
 		return nil, fmt.Errorf("router: %w", err)
 	}
-	runner := &chain.Runner{Log: log, Park: park}
+	runner := &chain.Runner{Log: log, Park: park, End: end}
 	if r.cfg.Source != nil {
 		runner.Source = r.cfg.Source.Name
 	}

@@ -97,7 +97,7 @@ func (s *spooling) begin(r *route) message.HandlerFunc {
 	s.leave = r.leave
 	s.front = &spool.Front{
 		Store: s.store, Always: s.cfg.Spool.When == config.SpoolAlways, Changes: hasTransforms(s.cfg),
-		Park: s.park, Probe: s.probe,
+		Park: s.park, End: s.store.Detach, Probe: s.probe,
 	}
 	switch s.cfg.Spool.Full {
 	case config.FullReject:
@@ -194,6 +194,17 @@ func (s *spooling) park(err error) {
 	s.cut()
 }
 
+// end leaves what is stored for the next start: a route behind the spool takes no
+// more in this run.
+func (s *spooling) end() {
+	s.store.Detach()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.sub != nil {
+		s.sub.Stop()
+	}
+}
+
 func (s *spooling) parked() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -224,7 +235,7 @@ func (s *spooling) start(r *route) error {
 	// A file that cannot be read parks the whole route: nothing may be added to it.
 	sub := batching.New(s.drain, s.reader, o, s.books, s.log, r.park)
 	var err error
-	if s.closed, err = r.start(s.name(), s.drainLog, sub, s.handed, s.park); err != nil {
+	if s.closed, err = r.start(s.name(), s.drainLog, sub, s.handed, s.park, s.end); err != nil {
 		return err
 	}
 	s.mu.Lock()

@@ -23,6 +23,10 @@ type Runner struct {
 	// Park is told why the route cannot go on; it must lead to the end of the
 	// messages' context. Called from any goroutine, perhaps several times.
 	Park func(error)
+	// End is told that another route, to which events of this one go, takes no more
+	// in this run; it must lead to the end of reading, since what is given back
+	// could come again at once. Called from any goroutine, perhaps several times.
+	End func()
 }
 
 // Middleware is the Runner as Watermill knows it. It never returns an error:
@@ -49,8 +53,12 @@ func (r *Runner) run(msg *message.Message, b *event.Batch, next message.HandlerF
 	blame(r.Source, b, nil)
 	for attempt := 0; ; attempt++ {
 		_, err := next(msg)
-		if b.Unsettled() == 0 || ctx.Err() != nil || errors.Is(err, ErrEnded) {
+		if b.Unsettled() == 0 || ctx.Err() != nil {
 			return // what is left is given back
+		}
+		if errors.Is(err, ErrEnded) { // nothing else is left to try again; see stage.Worse
+			r.End()
+			return
 		}
 		switch class := stage.ClassOf(err); class {
 		case stage.Unfixable:

@@ -25,6 +25,9 @@ type Front struct {
 	// Park is told that the chain needs a person; it detaches the Store, and
 	// the events are stored. Called from any goroutine, perhaps several times.
 	Park func(error)
+	// End is told that the chain takes no more in this run; it detaches the Store,
+	// and the events are stored. Called from any goroutine, perhaps several times.
+	End func()
 	// Probe asks what the chain delivers to whether it is there, for Watch.
 	Probe func(context.Context) error
 
@@ -73,13 +76,16 @@ func (f *Front) handle(msg *message.Message, b *event.Batch, chain message.Handl
 				f.Store.worked()
 			}
 			class := stage.ClassOf(err)
-			if b.Count(event.Open) == 0 || class != stage.Retryable && class != stage.Unfixable || msg.Context().Err() != nil {
+			if b.Count(event.Open) == 0 || class == stage.BadEvent || msg.Context().Err() != nil {
 				copied.release()
 				return err
 			}
-			if class == stage.Unfixable {
+			switch class {
+			case stage.Unfixable:
 				f.Park(err)
-			} else {
+			case stage.Stopped: // and yet nobody told us to stop: the chain leads to a route that has ended
+				f.End()
+			default:
 				f.Store.failed(err)
 			}
 		}

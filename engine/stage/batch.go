@@ -68,9 +68,10 @@ func Result(b *event.Batch, err error) error {
 }
 
 // Worse picks the error of two that the engine must know of: Unfixable before
-// Stopped before Retryable before BadEvent before nil.
+// Retryable before Stopped before BadEvent before nil. Weather hides a stop, as
+// there is still something to try again; who tries hears of a stop from the context.
 func Worse(a, b error) error {
-	rank := [...]int{OK: 0, BadEvent: 1, Retryable: 2, Stopped: 3, Unfixable: 4}
+	rank := [...]int{OK: 0, BadEvent: 1, Stopped: 2, Retryable: 3, Unfixable: 4}
 	if rank[ClassOf(b)] > rank[ClassOf(a)] {
 		return b
 	}

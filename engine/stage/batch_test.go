@@ -149,7 +149,7 @@ func TestResultOfAViewIsAboutTheView(t *testing.T) {
 }
 
 func TestWorsePicksWhatTheEngineMustKnowOf(t *testing.T) {
-	rising := []error{nil, stage.Bad(errBad), errAway, context.Canceled, stage.Fatal(errAway)}
+	rising := []error{nil, stage.Bad(errBad), context.Canceled, errAway, stage.Fatal(errAway)}
 	for i, a := range rising {
 		for j, b := range rising {
 			if got := stage.Worse(a, b); got != rising[max(i, j)] {

@@ -183,6 +183,9 @@ func (r *retry) exhausted(b *event.Batch, limit string, attempts int, err error)
 		if why == nil {
 			why = err
 		}
+		if stage.ClassOf(why) == stage.Stopped {
+			continue // the route that it is meant for has ended: that is neither weather nor its fault
+		}
 		b.Refuse(row, stage.Bad(&exhaustedError{attempts, why}))
 	}
 	return stage.Result(b, nil)

@@ -240,6 +240,20 @@ func TestPoisonWhenAskedFor(t *testing.T) {
 	})
 }
 
+func TestAnEventForARouteThatHasEndedIsNotPoisoned(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := build(t, func(c *Config) { c.OnExhausted = "poison" }, func(_ int, b *event.Batch) error {
+			b.Fail(0, context.Canceled) // as such a route says it
+			b.Fail(1, errAway)
+			return errAway
+		})
+		b := batchOf(2)
+		if err := r.run(t.Context(), b); stage.ClassOf(err) != stage.Stopped || b.Outcome(0) != event.Open || b.Outcome(1) != event.Refused {
+			t.Errorf("got %v, %v and %v", err, b.Outcome(0), b.Outcome(1))
+		}
+	})
+}
+
 func TestStopIsNotPoisoned(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r := build(t, func(c *Config) { c.OnExhausted = "poison" }, away)
