@@ -72,7 +72,18 @@ func serve(t *testing.T, more string) *served {
 	if err := s.source.AwaitReceipts(t.Context(), 1); err != nil {
 		t.Fatal(err)
 	}
+	s.await("run", func() bool { return e.Status()[0].State == engine.Running }) // it reads a moment before
 	return s
+}
+
+// await waits until the route does what it is to do.
+func (s *served) await(what string, does func() bool) {
+	s.t.Helper()
+	for deadline := time.Now().Add(2 * time.Minute); !does(); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			s.t.Fatalf("the route is %s, and does not %s", s.engine.Status()[0].State, what)
+		}
+	}
 }
 
 // park makes the sink break for good, and returns once the route is parked and
@@ -81,15 +92,10 @@ func (s *served) park() {
 	s.t.Helper()
 	s.sink.FailWrites(stagetest.All, 1, stage.Fatal(io.ErrClosedPipe))
 	s.source.SendEvents("c")
-	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(time.Millisecond) {
+	s.await("park", func() bool {
 		_, state := s.engine.Absent()
-		if state == engine.Parked && s.engine.Mounts().Find("/api/v1/source/x") == nil {
-			return
-		}
-		if time.Now().After(deadline) {
-			s.t.Fatalf("the route is %q, and does not park", state)
-		}
-	}
+		return state == engine.Parked && s.engine.Mounts().Find("/api/v1/source/x") == nil
+	})
 }
 
 // do asks for a path and returns status and body.
