@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -214,27 +215,48 @@ func TestBadEventsAreLookedAtReplayedMendedAndPurged(t *testing.T) {
 
 // TestARunningEngineIsAsked has the pipeline idle behind its generator while
 // commands come.
+// runs starts the pipeline, and waits until three of its events have failed. The
+// returned stop ends it and is what it logged.
+func (w *world) runs(args ...string) (stop func() string) {
+	w.Helper()
+	ended := make(chan struct{})
+	var log string
+	go func() {
+		defer close(ended)
+		var out, errs bytes.Buffer
+		cli.Run(stages.All(), append([]string{"run", w.file}, args...), &out, &errs)
+		log = errs.String()
+	}()
+	stop = sync.OnceValue(func() string {
+		select {
+		case <-ended:
+		default:
+			if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil { // it is heard by the engine, which runs
+				w.Error(err)
+			}
+			<-ended
+		}
+		return log
+	})
+	w.Cleanup(func() { stop() })
+	for {
+		select {
+		case <-ended:
+			w.Fatalf("the engine ended:\n%s", log)
+		default:
+		}
+		var bad bytes.Buffer
+		code := cli.Run(stages.All(), []string{"dlq", "export", w.file}, &bad, &bytes.Buffer{}) // its queue may not be open yet
+		if code == cli.ExitOK && strings.Count(bad.String(), "\n") >= 3 {
+			return stop
+		}
+	}
+}
+
 func TestARunningEngineIsAsked(t *testing.T) {
 	t.Setenv("ENGINE_ADDR", "")
 	w := newWorld(t, "")
-	running := make(chan string, 1)
-	var out, errs bytes.Buffer
-	go func() {
-		cli.Run(stages.All(), []string{"run", w.file, "--for", "10m", "--set", "routes.orders.source.generator.count=0", "--set", "routes.orders.source.generator.rate=200/s"}, &out, &errs)
-		running <- errs.String()
-	}()
-	var all int
-	for all < 3 { // the engine starts, and events fail
-		select {
-		case log := <-running:
-			t.Fatalf("the engine ended:\n%s", log)
-		default:
-		}
-		var answer bytes.Buffer
-		if cli.Run(stages.All(), []string{"dlq", "ls", w.file, "--json"}, &answer, &bytes.Buffer{}) == cli.ExitOK {
-			all = strings.Count(w.engine("dlq", "export", w.file), "\n")
-		}
-	}
+	w.runs("--for", "10m", "--set", "routes.orders.source.generator.count=0", "--set", "routes.orders.source.generator.rate=200/s")
 	said, _ := w.exits(cli.ExitFailure, "dlq", "replay", w.file, "--filter", "attributes.dlq_replays == 0")
 	if !strings.Contains(said, "failed again") || strings.Contains(said, "no engine runs") {
 		t.Error(said)
@@ -245,10 +267,32 @@ func TestARunningEngineIsAsked(t *testing.T) {
 	if audit := w.engine("dlq", "audit", w.file); strings.Count(audit, "replayed to route orders") != 1 {
 		t.Error(audit)
 	}
-	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil { // it is heard by the engine, which runs
-		t.Fatal(err)
+}
+
+// TestBadEventsAreReplayedIntoARunningRoute sees to the way of replayed events
+// through a whole chain: they belong to no batch of that route's source.
+func TestBadEventsAreReplayedIntoARunningRoute(t *testing.T) {
+	t.Setenv("ENGINE_ADDR", "")
+	w := newWorld(t, "")
+	w.file = w.write("shop.yaml", fmt.Sprintf(pipeline, ports.Address(ports.One(t)), w.dir, "")+`
+  mended:
+    source: {generator: {rate: 1/s}}
+    middleware: [{poison_queue: {}}, {enrich: {set: {mended: sure}}}]
+    sink: {sql: {table: mended}}
+`)
+	stop := w.runs("--set", "routes.orders.source.generator.count=0", "--set", "routes.orders.source.generator.rate=200/s")
+	if said, _ := w.exits(cli.ExitOK, "dlq", "replay", w.file, "--route", "orders", "--to", "mended"); strings.Contains(said, "no engine runs") {
+		t.Error(said)
 	}
-	<-running
+	if audit := w.engine("dlq", "audit", w.file); !strings.Contains(audit, "replayed to route mended") {
+		t.Error(audit)
+	}
+	if log := stop(); strings.Contains(log, "panic") {
+		t.Error(log)
+	}
+	if rows := w.rows("mended"); strings.Count(rows, "sure") < 3 {
+		t.Errorf("in the table:\n%s", rows)
+	}
 }
 
 func TestProblemsAreReported(t *testing.T) {
