@@ -270,6 +270,8 @@ func (p *Player) turns() time.Duration {
 	at := p.lifted
 	if p.former != nil {
 		at = min(at, p.ends, p.end())
+	} else if p.end() < at {
+		return never // the plan is over first, and nothing comes after it
 	}
 	if at >= never {
 		return never

@@ -285,6 +285,22 @@ func TestAChangeForATimeGivesTheProfileBackThatItChanged(t *testing.T) {
 	}
 }
 
+func TestAPlanThatEndsBeforeAChangeForATimeDoesHasEnded(t *testing.T) {
+	p := Play(compiled(t, phases(Phase{For: lasting("10s"), Shape: Shape{Constant: to(Rate(50))}})), 0)
+	n := len(take(p, 9*time.Second, 1000))
+	apply(t, p, 9*time.Second, Change{Scale: to(2.0), TTL: 10 * time.Second})
+	if at, ever := p.Wake(); !ever || at <= 9*time.Second || at > 10*time.Second {
+		t.Errorf("would wake at %v, %v", at, ever)
+	}
+	n += len(take(p, 10*time.Second, 1000))
+	if n != 450+100 || !p.Ended(10*time.Second) {
+		t.Errorf("%d events, want 550; ended: %v", n, p.Ended(10*time.Second))
+	}
+	if n := len(take(p, time.Minute, 1000)); n != 0 || !p.Ended(time.Minute) {
+		t.Errorf("%d events after the end; ended: %v", n, p.Ended(time.Minute))
+	}
+}
+
 func TestEndsWhenAllOfItWasTaken(t *testing.T) {
 	p := Play(compiled(t, phases(Phase{For: lasting("1s"), Shape: Shape{Constant: to(Rate(10))}})), 0)
 	if p.Ended(time.Minute) {
