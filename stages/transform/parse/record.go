@@ -302,11 +302,13 @@ func (a *arena) begin(had int) []event.Attribute {
 func (a *arena) keep(found []event.Attribute) []event.Attribute {
 	a.usual = min(max(a.usual, len(found)), maxUsual)
 	start := len(a.attributes)
-	if end := start + len(found) + spare; end <= cap(a.attributes) && &a.attributes[:end][start] == &found[0] {
-		a.attributes = a.attributes[:end]
-		return found[: len(found) : len(found)+spare]
+	end := start + len(found)
+	if end > cap(a.attributes) || &a.attributes[:end][start] != &found[0] {
+		return found // it has memory of its own
 	}
-	return found
+	end = min(end+spare, cap(a.attributes))
+	a.attributes = a.attributes[:end]
+	return found[: len(found) : end-start]
 }
 
 // room makes sure that n bytes can be written to text without moving it.
