@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 	"syscall"
 	"time"
 
@@ -69,8 +70,9 @@ type lines struct {
 	Every   stage.Duration `yaml:"every"`
 	Lost    int64          `yaml:"lost"`
 	Endless bool           `yaml:"endless"`
-	CtrlC   int            `yaml:"ctrl_c"` // how often
-	Hammer  bool           `yaml:"hammer"` // ctrl-C until that ends the process
+	CtrlC   int            `yaml:"ctrl_c"`  // how often
+	Settled bool           `yaml:"settled"` // ctrl-C comes when all events are settled
+	Hammer  bool           `yaml:"hammer"`  // ctrl-C until that ends the process
 	Reads   string         `yaml:"reads"`
 }
 
@@ -102,7 +104,8 @@ func (c *lines) Open(context.Context, stage.Settings) (stage.Reader, error) {
 
 type lineReader struct {
 	*lines
-	read int
+	read    int
+	settled sync.WaitGroup
 }
 
 func (r *lineReader) Read(ctx context.Context) (event.Parcel, error) {
@@ -110,7 +113,11 @@ func (r *lineReader) Read(ctx context.Context) (event.Parcel, error) {
 		r.read++
 		e := stagetest.Events(fmt.Sprintf("line %d", r.read))
 		e[0].Due = time.Now().UnixNano()
-		return event.Parcel{Events: e, Origin: event.Origin{Kind: "lines"}}, nil
+		r.settled.Add(1)
+		return event.Parcel{Events: e, Origin: event.Origin{Kind: "lines"}, Done: func(event.Receipt) { r.settled.Done() }}, nil
+	}
+	if r.Settled {
+		r.settled.Wait()
 	}
 	for r.Hammer {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGINT); err != nil {

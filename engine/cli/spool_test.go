@@ -27,7 +27,7 @@ state: `+state+`
 drain_timeout: 3s
 routes:
   orders:
-    source: {lines: {count: 3, ctrl_c: 1}}
+    source: {lines: {count: 3, ctrl_c: 1, settled: true}}
     spool: {when: always}
     sink: {keep: {stuck: true}}
 `), 0o600); err != nil {
@@ -78,8 +78,8 @@ listen: 127.0.0.1:0
 state: ` + filepath.Join(dir, "nowhere") + `
 drain_timeout: 3s
 routes:
-  orders: {source: {lines: {count: 3, ctrl_c: 1}}, spool: {when: always}, sink: {keep: {stuck: true}}}
-  bills: {source: {lines: {count: 5, ctrl_c: 1}}, spool: {when: always}, sink: {keep: {stuck: true}}}
+  orders: {source: {lines: {count: 3, ctrl_c: 1, settled: true}}, spool: {when: always}, sink: {keep: {stuck: true}}}
+  bills: {source: {lines: {count: 5, ctrl_c: 1, settled: true}}, spool: {when: always}, sink: {keep: {stuck: true}}}
 `,
 		overlay: "state: " + state + "\n",
 	} {
