@@ -21,7 +21,9 @@
 // With a token set, everything under /api and /debug and all that stages mount
 // needs it as `Authorization: Bearer …`. Health and metrics are open to probes
 // and scrapers, but why something is down is told with the token only: errors
-// name users, hosts and databases.
+// name users, hosts and databases. Without a token, which only an engine on a
+// loopback address can be, requests must name it by an IP address or as
+// localhost: any other name could be a trick of a web page.
 package control
 
 import (
@@ -33,7 +35,6 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/pprof"
-	"net/url"
 	"runtime"
 	"strconv"
 	"strings"
@@ -86,7 +87,11 @@ type control struct {
 func (c *control) protect(next http.Handler) http.Handler {
 	open := []string{"/healthz", "/readyz", "/metrics", "/actuator/", "/consumer/health"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if origin := r.Header.Get("Origin"); origin != "" && r.Method != http.MethodGet && !sameHost(origin, r.Host) {
+		if c.engine.Pipeline().Token == "" && rebound(r) {
+			answer(w, http.StatusMisdirectedRequest, map[string]any{"error": misdirected})
+			return
+		}
+		if origin := r.Header.Get("Origin"); origin != "" && r.Method != http.MethodGet && !sameOrigin(origin, r.Host) {
 			answer(w, http.StatusForbidden, map[string]any{"error": "requests from other origins are refused"})
 			return
 		}
@@ -110,11 +115,6 @@ func (c *control) trusts(r *http.Request) bool {
 	token := c.engine.Pipeline().Token.Reveal()
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	return token == "" || ok && subtle.ConstantTimeCompare([]byte(given), []byte(token)) == 1
-}
-
-func sameHost(origin, host string) bool {
-	u, err := url.Parse(origin)
-	return err == nil && u.Host == host
 }
 
 // mounted serves what stages mounted, and says what else there is. While a
