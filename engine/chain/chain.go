@@ -48,10 +48,10 @@ func Transform(a stage.Applier, step int, next message.HandlerFunc) message.Hand
 				return nil, stage.Result(b, err)
 			}
 		}
-		if b.Count(event.Open) == 0 {
-			return nil, stage.Result(b, nil)
+		if b.Unsettled() == 0 {
+			return nil, nil
 		}
-		return next(msg)
+		return next(msg) // also with bad events only: the poison queue may be further in
 	}
 }
 

@@ -215,6 +215,21 @@ func TestFilteredAndBadEventsOfATransformDoNotReachTheSink(t *testing.T) {
 	}
 }
 
+func TestAPoisonQueueBehindATransformTakesWhatItRefusesAlsoWhenThatIsAll(t *testing.T) {
+	refuse := applier(func(b *event.Batch) error { return stage.Bad(errors.New("no JSON")) })
+	queue := func(msg *message.Message) ([]*message.Message, error) {
+		b := stage.BatchOf(msg)
+		for row := range b.Refused() {
+			b.Settle(row, event.Poisoned)
+		}
+		return nil, stage.Result(b, nil)
+	}
+	b := batch("abc")
+	if err := run(chain.Transform(refuse, 1, queue), b); err != nil || outcomes(b) != "ppp" {
+		t.Errorf("%v, outcomes %s", err, outcomes(b))
+	}
+}
+
 func TestATransformIsNotAppliedAgainToTheHalfThatWentWell(t *testing.T) {
 	calls := 0
 	mark := applier(func(b *event.Batch) error {

@@ -169,6 +169,14 @@ func (r *rig) checkTellsBad() {
 	if b.Outcome(3) == event.Delivered || b.Outcome(3) == event.Open {
 		r.Errorf("the bad event is %v", b.Outcome(3))
 	}
+	_, b = r.batchFrom(6, 2)
+	for row := range b.Open() {
+		b.Refuse(row, errors.New("no JSON"))
+	}
+	before := w.calls.Load()
+	if _ = w.attempts(r.Context(), b); b.Unsettled() > 0 && w.calls.Load() == before {
+		r.Errorf("a batch that was bad before is kept from the poison queue further in: call the next handler also with bad events only")
+	}
 }
 
 func (r *rig) checkMiddlewareWeather() {

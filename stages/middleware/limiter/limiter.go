@@ -141,7 +141,15 @@ type limiter struct {
 // Wrap puts the limit before next.
 func (l *limiter) Wrap(next message.HandlerFunc) message.HandlerFunc {
 	return func(msg *message.Message) ([]*message.Message, error) {
-		return nil, l.handle(msg, next)
+		b := stage.BatchOf(msg)
+		bad := b.Count(event.Refused)
+		err := l.handle(msg, next)
+		if bad > 0 && b.Count(event.Open) == 0 && b.Unsettled() > 0 {
+			// They were in none of the parts that were sent on, but the poison queue
+			// may be further in.
+			return next(msg)
+		}
+		return nil, err
 	}
 }
 

@@ -77,6 +77,28 @@ func run(ctx context.Context, h message.HandlerFunc, b *event.Batch) error {
 	return err
 }
 
+func TestBadEventsOfABatchThatIsSplitReachAPoisonQueueFurtherIn(t *testing.T) {
+	for _, onLimit := range []string{"wait", "shed"} {
+		synctest.Test(t, func(t *testing.T) {
+			l := open(t, config(func(c *Config) { c.Rate, c.OnLimit = 10, onLimit }))
+			defer func() { _ = l.Close(t.Context()) }()
+			b := batchOf(25)
+			b.Refuse(3, errors.New("no JSON"))
+			err := run(t.Context(), l.Wrap(func(msg *message.Message) ([]*message.Message, error) {
+				part := stage.BatchOf(msg)
+				part.SettleOpen(event.Delivered)
+				for row := range part.Refused() {
+					part.Settle(row, event.Poisoned)
+				}
+				return nil, stage.Result(part, nil)
+			}), b)
+			if err != nil || b.Outcome(3) != event.Poisoned || b.Unsettled() > 0 {
+				t.Errorf("%s: the bad event is %v, %d are unsettled (%v)", onLimit, b.Outcome(3), b.Unsettled(), err)
+			}
+		})
+	}
+}
+
 func TestBatchIsSplitWhenOnlyPartIsGranted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		l, s := open(t, config(func(*Config) {})), newSink()
