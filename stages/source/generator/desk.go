@@ -61,7 +61,7 @@ func (d *desk) open(ctx context.Context, p load.Profile) error {
 // close ends the journal.
 func (d *desk) close(ctx context.Context) error {
 	d.watch.stop()
-	if e, runs := d.reader.pacer.end(d.reader.clock.Now(), "closed"); runs {
+	if e, runs := d.reader.pacer.end(d.reader.clock.Now()); runs {
 		return d.write(ctx, e)
 	}
 	return nil

@@ -98,17 +98,23 @@ func (p *pacer) start(now time.Time) (journal.Entry, bool) {
 // stop ends the load: what was due and not taken is not offered any more. It
 // tells whether there was something to stop, and what for the journal.
 func (p *pacer) stop(now time.Time) (journal.Entry, bool) {
-	e, was := p.end(now, "stopped")
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	e, was := p.over(now, "stopped")
 	p.running = false
 	return e, was
 }
 
-// end is what the journal has of the end of a run; false: none runs.
-func (p *pacer) end(now time.Time, what string) (journal.Entry, bool) {
+// end is what the journal has of a run that ends with its generator; false:
+// none runs.
+func (p *pacer) end(now time.Time) (journal.Entry, bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	return p.over(now, "closed")
+}
+
+// over is what the journal has of the end of a run; false: none runs.
+func (p *pacer) over(now time.Time, what string) (journal.Entry, bool) {
 	if !p.running {
 		return journal.Entry{}, false
 	}

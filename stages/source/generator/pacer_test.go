@@ -1,6 +1,9 @@
 package generator
 
 import (
+	"runtime"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -188,5 +191,30 @@ func TestTheMeterCountsFullSeconds(t *testing.T) {
 	}
 	if short.last(0) != 0 || short.average(0) != 0 {
 		t.Error("there is a rate before the first second is over")
+	}
+}
+
+func TestOneOfManyStopsAtOnceIsTheOneThatStops(t *testing.T) {
+	p := pacerOf(t, 100)
+	const stoppers, rounds = 4, 5000
+	var stopped atomic.Int64
+	for range rounds {
+		p.start(epoch)
+		var ready atomic.Int64
+		var stops sync.WaitGroup
+		for range stoppers {
+			stops.Go(func() {
+				for ready.Add(1); ready.Load() < stoppers; {
+					runtime.Gosched() // until all are there, so that they come at once
+				}
+				if _, did := p.stop(epoch); did {
+					stopped.Add(1)
+				}
+			})
+		}
+		stops.Wait()
+	}
+	if n := stopped.Load(); n != rounds {
+		t.Errorf("%d stops of %d runs", n, rounds)
 	}
 }
