@@ -151,6 +151,7 @@ func (c *Config) Open(ctx context.Context, s stage.Settings) (stage.Reader, erro
 	}
 	if c.Start {
 		if err := r.desk.start(ctx); err != nil {
+			r.desk.watch.stop()
 			r.unregister(s.Metrics)
 			return nil, err
 		}

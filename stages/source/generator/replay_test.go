@@ -16,6 +16,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"go.uber.org/goleak"
 	_ "modernc.org/sqlite" // the driver of the state database
 	"pgregory.net/rapid"
 
@@ -23,6 +24,7 @@ import (
 	"millrace/engine/load"
 	"millrace/engine/load/journal"
 	"millrace/engine/stage"
+	"millrace/internal/leaks"
 )
 
 // kept opens a state database, within the bubble of the test.
@@ -217,6 +219,32 @@ func TestAJournalThatCannotBePlayedIsRefused(t *testing.T) {
 	}
 	if w := request(h, "GET", "/../../routes/r/load/journal"); w.Code == 200 {
 		t.Errorf("a journal without a database: %d %s", w.Code, w.Body)
+	}
+}
+
+func TestNothingIsLeftOfAGeneratorWhoseJournalCannotBeWritten(t *testing.T) {
+	dir := t.TempDir()
+	db := kept(t, filepath.Join(dir, "state.db"))
+	defer db.Close()
+	made := journal.Journal{DB: db, Route: "r"}
+	if err := made.Open(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("CREATE TRIGGER full BEFORE INSERT ON generator_load BEGIN SELECT RAISE(FAIL, 'the disk is full'); END"); err != nil {
+		t.Fatal(err)
+	}
+	profile := filepath.Join(dir, "mine.yaml") // which is watched
+	if err := os.WriteFile(profile, []byte("phases: [{constant: 100/s}]"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	before := goleak.IgnoreCurrent()
+	s := settings(http.NewServeMux())
+	s.State = db
+	if _, err := config(func(c *Config) { c.Load.File = stage.Path(profile) }).Open(t.Context(), s); err == nil || !strings.Contains(err.Error(), "the disk is full") {
+		t.Fatalf("opened, with the error %v", err)
+	}
+	if err := leaks.Find(before); err != nil {
+		t.Error(err)
 	}
 }
 
