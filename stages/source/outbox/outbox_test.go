@@ -125,7 +125,7 @@ var delivered = event.Receipt{Counts: [event.NumOutcomes]int{event.Delivered: 1}
 
 func TestThePositionFollowsSettledEventsInOrder(t *testing.T) {
 	r := away(t)
-	one, two, three := r.parcel(rows(1, 3)), r.parcel(rows(3, 5)), r.parcel(rows(5, 7))
+	one, two, three := handed(t, r, rows(1, 3)), handed(t, r, rows(3, 5)), handed(t, r, rows(5, 7))
 	two.Done(delivered)
 	if r.settled.offset != 0 {
 		t.Errorf("the position is %v although the first parcel is not settled", r.settled)
@@ -149,7 +149,7 @@ func TestABadRowDoesNotKeepOthersBack(t *testing.T) {
 	all := rows(1, 4)
 	all[1].msg.Payload = []byte(`[1]`)
 	all[2].err = fmt.Errorf("metadata must be an object of texts")
-	p := r.parcel(all)
+	p := handed(t, r, all)
 	if len(p.Refused) != 2 || p.Refused[0].Index != 1 || p.Refused[1].Index != 2 || p.Events[0].Message != "event 1" {
 		t.Fatalf("got %v", p.Refused)
 	}
@@ -170,7 +170,7 @@ func TestAnEventWithoutAnIDHasTheSameAtEachReading(t *testing.T) {
 		out[0].msg.UUID, out[0].msg.Payload = "", []byte(`{"message":"x"}`)
 		return out
 	}
-	one, again := r.parcel(bare()), r.parcel(bare())
+	one, again := handed(t, r, bare()), handed(t, r, bare())
 	if one.Events[0].ID != again.Events[0].ID || one.Events[0].ID.Version() == 0 {
 		t.Errorf("%v and %v", one.Events[0].ID, again.Events[0].ID)
 	}

@@ -43,7 +43,7 @@ type reader struct {
 	out      []*parcel
 	settled  position // everything up to it is settled
 	unstored bool     // and not stored yet
-	failed   bool     // storing failed: the session is no good
+	failed   bool     // storing failed, or something was given back: the session is no good
 	waiting  bool     // for another process to end; said once
 
 	moved chan struct{} // settled has
@@ -88,7 +88,10 @@ func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
 		case err != nil:
 			return event.Parcel{}, err
 		case len(rows) > 0:
-			return r.parcel(rows), nil
+			if p, ok := r.parcel(rows); ok {
+				return p, nil
+			}
+			continue
 		}
 		if err := r.clock.Sleep(ctx, r.cfg.PollInterval.Std()); err != nil {
 			return event.Parcel{}, err
@@ -172,8 +175,10 @@ func (r *reader) sayWaiting() {
 	}
 }
 
-// parcel makes events of rows and notes that they are out.
-func (r *reader) parcel(rows []row) event.Parcel {
+// parcel makes events of rows and notes that they are out; not when the session
+// that read them is over by now, since what is before them comes again, and so do
+// they. Called by Read, like next, which begins another session.
+func (r *reader) parcel(rows []row) (_ event.Parcel, ok bool) {
 	p := event.Parcel{
 		Lane: r.cfg.Topic, Events: make([]event.Event, len(rows)), Origin: event.Origin{Kind: "outbox", Name: r.cfg.Topic},
 	}
@@ -185,11 +190,14 @@ func (r *reader) parcel(rows []row) event.Parcel {
 	}
 	out := &parcel{end: rows[len(rows)-1].at}
 	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.failed {
+		return event.Parcel{}, false
+	}
 	r.out = append(r.out, out)
 	age := r.age
-	r.mu.Unlock()
 	p.Done = func(receipt event.Receipt) { r.done(out, age, receipt) }
-	return p
+	return p, true
 }
 
 // event makes an event of a row; the error says why it is none.
