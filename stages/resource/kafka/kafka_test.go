@@ -305,9 +305,11 @@ func TestThePortIsTheOneThatWasGiven(t *testing.T) {
 }
 
 // filled makes a topic of one partition with n records of 1 KiB in many
-// batches, and the trimmer that looks after it.
+// batches, and the trimmer that looks after it when the test says so: the
+// broker's own would do it after some seconds, in the midst of a slow test.
 func filled(t *testing.T, log *lines, n int) (*Cluster, *trimmer, *kgo.Client) {
 	c := opened(t, t.TempDir(), log, func(c *Config) { c.EmbeddedRetention = 1 << 20 })
+	c.broker.stopTrimming()
 	if err := c.EnsureTopic(t.Context(), Topic{Name: "logs", Partitions: 1}); err != nil {
 		t.Fatal(err)
 	}
