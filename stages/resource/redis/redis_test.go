@@ -12,6 +12,7 @@ import (
 
 	"millrace/engine/stage"
 	"millrace/internal/leaks"
+	"millrace/internal/ports"
 )
 
 func TestMain(m *testing.M) { leaks.Main(m) }
@@ -37,8 +38,11 @@ func open(t *testing.T, address string, variables map[string]string) *Store {
 }
 
 func TestTheClientConnectsWhenFirstUsedAndAgainAfterAnOutage(t *testing.T) {
-	server := miniredis.RunT(t)
-	address := server.Addr()
+	server, address := miniredis.NewMiniRedis(), ports.Address(ports.One(t)) // which nobody takes while it is closed
+	if err := server.StartAddr(address); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Close)
 	s := open(t, "redis://"+address+"/2", nil)
 	if n := server.TotalConnectionCount(); n != 0 {
 		t.Errorf("%d connections although nobody asked yet", n)

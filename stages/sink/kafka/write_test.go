@@ -15,6 +15,7 @@ import (
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
+	"millrace/internal/ports"
 	"millrace/stages/internal/avro"
 	"millrace/stages/internal/eventjson"
 )
@@ -240,12 +241,12 @@ func again(t *testing.T, w *writer, b *event.Batch) {
 }
 
 func TestABrokerThatGoesAwayAndComesBackLosesNothing(t *testing.T) {
-	dir := t.TempDir()
-	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.DataDir(dir))
+	dir, port := t.TempDir(), ports.One(t) // which nobody takes while the broker is away
+	broker, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.DataDir(dir), kfake.Ports(port))
 	if err != nil {
 		t.Fatal(err)
 	}
-	address := broker.ListenAddrs()[0]
+	address := ports.Address(port)
 	w := openSink(t, clusterAt(t, address), short)
 	batch := events(500)
 	again(t, w, event.NewBatch(batch[:100]))
@@ -264,7 +265,7 @@ func TestABrokerThatGoesAwayAndComesBackLosesNothing(t *testing.T) {
 			t.Fatalf("the error does not say what is wrong: %v", err)
 		}
 	}
-	fake(t, kfake.DataDir(dir), kfake.Ports(portOf(t, address)))
+	fake(t, kfake.DataDir(dir), kfake.Ports(port))
 	again(t, w, b)
 	seen := map[string]bool{}
 	consumeUntil(t, []string{address}, "log-events", func(r *kgo.Record) bool { // an attempt that was late may have written some twice
