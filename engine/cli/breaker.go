@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+
+	"millrace/engine/cli/visible"
 )
 
 type breakerCommand struct {
@@ -107,13 +109,13 @@ func (t *breakerTarget) post(p *program, command string) error {
 		}
 	}
 	if len(chosen) != 1 {
-		return &codeError{ExitUsage, fmt.Errorf("%q names %d breakers; there are: %s", t.Breaker, len(chosen), strings.Join(names, ", "))}
+		return &codeError{ExitUsage, fmt.Errorf("%q names %d breakers; there are: %s", t.Breaker, len(chosen), visible.Line(strings.Join(names, ", ")))}
 	}
 	var after struct{ State string }
 	if err := t.call("POST", chosen[0].path+"/"+command, &after); err != nil {
 		return err
 	}
-	fmt.Fprintf(p.out, "%s is %s\n", chosen[0].name, after.State)
+	fmt.Fprintln(p.out, visible.Line(chosen[0].name+" is "+after.State))
 	return nil
 }
 

@@ -15,6 +15,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"millrace/engine"
+	"millrace/engine/cli/visible"
 	"millrace/engine/config"
 	"millrace/engine/stage"
 )
@@ -145,7 +146,7 @@ func report(stderr io.Writer, err error) int {
 	if err == nil {
 		return ExitOK
 	}
-	fmt.Fprintln(stderr, err)
+	fmt.Fprintln(stderr, visible.Text(err.Error()))
 	var code *codeError
 	var parked *engine.ParkedError
 	var cut *engine.NotDrainedError

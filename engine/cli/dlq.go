@@ -15,6 +15,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"millrace/engine/cli/visible"
 	"millrace/engine/stage"
 )
 
@@ -95,15 +96,15 @@ func (d *dlqDesk) printGroups(out io.Writer, groups []stage.PoisonGroup) {
 	if total == 1 {
 		noun = "bad event"
 	}
-	fmt.Fprintf(out, "%s.%s: %s %s in %s\n", d.info.Route, d.info.Stage, thousands(total), noun, d.info.Store)
+	fmt.Fprintf(out, "%s: %s %s in %s\n", d.name(), thousands(total), noun, visible.Line(d.info.Store))
 	if total == 0 {
 		return
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "  events\tclass\tstage\treplays\tfirst\tlast\texample\treason")
 	for _, g := range groups {
-		fmt.Fprintf(w, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", thousands(g.Events), g.Class, orDash(g.Stage), g.Replays,
-			moment(g.First), moment(g.Last), g.Example, cut(oneLine(g.Reason), proseWidth))
+		fmt.Fprintf(w, "  %s\t%s\t%s\t%d\t%s\t%s\t%s\t%s\n", thousands(g.Events), visible.Line(g.Class), orDash(visible.Line(g.Stage)), g.Replays,
+			moment(g.First), moment(g.Last), visible.Line(g.Example), cut(visible.Line(g.Reason), proseWidth))
 	}
 	_ = w.Flush() // to out, like everything else
 }
@@ -120,16 +121,6 @@ func moment(t time.Time) string {
 		return "-"
 	}
 	return t.UTC().Format("2006-01-02T15:04:05Z")
-}
-
-// oneLine keeps what a producer sent from writing over the terminal.
-func oneLine(s string) string {
-	return strings.Map(func(r rune) rune {
-		if r < ' ' || r == 0x7f {
-			return ' '
-		}
-		return r
-	}, s)
 }
 
 type dlqShowCommand struct {
@@ -169,7 +160,7 @@ func printEntry(out io.Writer, e *stage.PoisonEntry) {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	line := func(name, value string) {
 		if value != "" {
-			fmt.Fprintf(w, "%s\t%s\n", name, oneLine(value))
+			fmt.Fprintf(w, "%s\t%s\n", name, visible.Line(value))
 		}
 	}
 	line("id", e.ID)
@@ -191,13 +182,13 @@ func printEntry(out io.Writer, e *stage.PoisonEntry) {
 	_ = w.Flush() // to out, like everything else
 	fmt.Fprintf(out, "\n%s\n", indent(quoted(e.Payload)))
 	if e.Event != nil && e.Form != "event" {
-		fmt.Fprintf(out, "\nread as\n%s\n", indent(string(e.Event)))
+		fmt.Fprintf(out, "\nread as\n%s\n", indent(visible.JSON(e.Event)))
 	}
 }
 
 // quoted is a payload as text where it is some, else escaped.
 func quoted(payload []byte) string {
-	if text := oneLine(string(payload)); text == string(payload) && strings.ToValidUTF8(text, "") == text {
+	if text := visible.Line(string(payload)); text == string(payload) {
 		return text
 	}
 	return fmt.Sprintf("%q", payload)
@@ -222,20 +213,21 @@ func (c *dlqPurgeCommand) Run(p *program) error {
 			return err
 		}
 		if report.Undecided > 0 {
-			fmt.Fprintf(p.err, "%s: the filter made no sense for %s events; they stay\n", d.info.Route, thousands(report.Undecided))
+			fmt.Fprintf(p.err, "%s: the filter made no sense for %s events; they stay\n", visible.Line(d.info.Route), thousands(report.Undecided))
 		}
 		if report.Selected == 0 {
-			fmt.Fprintf(p.out, "%s.%s: nothing to delete\n", d.info.Route, d.info.Stage)
+			fmt.Fprintf(p.out, "%s: nothing to delete\n", d.name())
 			return nil
 		}
-		if !c.Yes && !confirm(p, fmt.Sprintf("Delete %s bad events of route %s from %s for good?", thousands(report.Selected), d.info.Route, d.info.Store)) {
+		if !c.Yes && !confirm(p, fmt.Sprintf("Delete %s bad events of route %s from %s for good?",
+			thousands(report.Selected), visible.Line(d.info.Route), visible.Line(d.info.Store))) {
 			return &codeError{ExitUsage, errors.New("nothing was deleted; --yes answers for you")}
 		}
 		asked.DryRun = false
 		if err := d.post(ctx, "purge", asked, &report); err != nil {
 			return err
 		}
-		fmt.Fprintf(p.out, "%s.%s: %s bad events were deleted\n", d.info.Route, d.info.Stage, thousands(report.Delivered))
+		fmt.Fprintf(p.out, "%s: %s bad events were deleted\n", d.name(), thousands(report.Delivered))
 		return nil
 	})
 }
@@ -255,6 +247,11 @@ type dlqExportCommand struct {
 	File string `arg:"" optional:"" help:"The pipeline file."`
 	dlqFlags
 	dlqFilter
+}
+
+// Help is shown below the flags.
+func (c *dlqExportCommand) Help() string {
+	return "It is for programs and files: what producers sent is not made fit for a terminal, as dlq ls and dlq show do it."
 }
 
 // Run copies the lines of all queues.
@@ -280,9 +277,9 @@ func (c *dlqAuditCommand) Run(p *program) error {
 		if err := d.get(ctx, "audit", &audits); err != nil {
 			return err
 		}
-		fmt.Fprintf(p.out, "%s.%s: %s\n", d.info.Route, d.info.Stage, count(len(audits), "record"))
+		fmt.Fprintf(p.out, "%s: %s\n", d.name(), count(len(audits), "record"))
 		for _, a := range audits {
-			fmt.Fprintf(p.out, "  %s  %s  %s  %s\n", moment(a.At), a.By, auditWords(&a), a.Filter)
+			fmt.Fprintf(p.out, "  %s  %s  %s  %s\n", moment(a.At), visible.Line(a.By), visible.Line(auditWords(&a)), visible.Line(a.Filter))
 		}
 		return nil
 	})

@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"millrace/engine/cli/visible"
 	"millrace/engine/config"
 	"millrace/engine/stage"
 )
@@ -28,6 +29,9 @@ type dlqDesk struct {
 	client *http.Client
 	token  string
 }
+
+// name is what to call the store on a terminal.
+func (d *dlqDesk) name() string { return visible.Line(d.info.Route + "." + d.info.Stage) }
 
 // visit calls do with every store of the pipeline that the flags choose.
 // Stores that several stages share are visited once. writes says that do
@@ -315,7 +319,7 @@ func refusal(resp *http.Response) error {
 	if resp.StatusCode == http.StatusUnauthorized {
 		said.Error += " (set ENGINE_TOKEN)"
 	}
-	return &statusError{resp.StatusCode, said.Error}
+	return &statusError{resp.StatusCode, visible.Line(said.Error)}
 }
 
 // inProcess is a transport to a handler in this process: a store that was

@@ -12,6 +12,7 @@ import (
 	"sync"
 
 	"millrace/engine"
+	"millrace/engine/cli/visible"
 	"millrace/engine/config"
 	"millrace/engine/stage"
 )
@@ -96,7 +97,7 @@ func (c *dlqReplayCommand) ask(ctx context.Context, p *program, e *dlqEngine, d 
 				return err
 			}
 			if !last.Done {
-				fmt.Fprintf(p.err, "%s: %s %s\n", d.info.Route, replayed(&last), last.Error)
+				fmt.Fprintln(p.err, visible.Line(fmt.Sprintf("%s: %s %s", d.info.Route, replayed(&last), last.Error)))
 			}
 		}
 		return nil
@@ -105,13 +106,13 @@ func (c *dlqReplayCommand) ask(ctx context.Context, p *program, e *dlqEngine, d 
 		return err
 	}
 	if c.DryRun {
-		fmt.Fprintf(p.out, "%s.%s: %s bad events would be replayed to %s%s\n", d.info.Route, d.info.Stage, thousands(last.Selected), c.target(d.info.Route), leftAlone(&last))
+		fmt.Fprintf(p.out, "%s: %s bad events would be replayed to %s%s\n", d.name(), thousands(last.Selected), c.target(d.info.Route), leftAlone(&last))
 		sum.add(&last)
 		return nil
 	}
 	c.tell(p.out, d.info.Route, d.info.Stage, &last, sum)
 	if last.Error != "" {
-		return errors.New("the replay ended early; what was not settled is still stored: " + last.Error)
+		return errors.New("the replay ended early; what was not settled is still stored: " + visible.Line(last.Error))
 	}
 	return nil
 }
@@ -121,14 +122,14 @@ func (c *dlqReplayCommand) target(route string) string {
 	if topic, ok := c.topic(); ok {
 		return "topic " + topic
 	}
-	return "route " + cmp.Or(c.To, route)
+	return "route " + visible.Line(cmp.Or(c.To, route))
 }
 
 // tell says what became of a queue's events.
 func (c *dlqReplayCommand) tell(out io.Writer, route, step string, r *stage.PoisonReport, sum *tally) {
-	fmt.Fprintf(out, "%s.%s: replayed to %s: %s%s\n", route, step, c.target(route), replayed(r), leftAlone(r))
+	fmt.Fprintf(out, "%s: replayed to %s: %s%s\n", visible.Line(route+"."+step), c.target(route), replayed(r), leftAlone(r))
 	if r.Why != "" {
-		fmt.Fprintf(out, "  such as: %s\n", cut(oneLine(r.Why), 4*proseWidth))
+		fmt.Fprintf(out, "  such as: %s\n", cut(visible.Line(r.Why), 4*proseWidth))
 	}
 	sum.add(r)
 }

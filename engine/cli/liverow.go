@@ -8,6 +8,8 @@ import (
 	"strings"
 	"time"
 	"unicode/utf8"
+
+	"millrace/engine/cli/visible"
 )
 
 // liveRow is what there is to say of a route now.
@@ -81,7 +83,7 @@ func layout(rows []liveRow, width int) []string {
 		lines := liveLines(rows, columns, width)
 		if widest(lines) <= width || len(columns) == 0 {
 			for i := range lines {
-				lines[i] = cut(lines[i], width)
+				lines[i] = cut(visible.Line(lines[i]), width)
 			}
 			return lines
 		}

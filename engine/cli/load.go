@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"millrace/engine/cli/remote"
+	"millrace/engine/cli/visible"
 	"millrace/engine/load"
 	"millrace/engine/load/read"
 	"millrace/engine/stage"
@@ -105,11 +106,11 @@ func (f *remoteFlags) route(name string) (string, error) {
 	case len(found) == 0:
 		return "", &codeError{ExitUsage, fmt.Errorf("no route of the engine at %s has a load that can be changed", f.Addr)}
 	case name == "" && len(found) > 1:
-		return "", &codeError{ExitUsage, fmt.Errorf("say which route is meant; these have a load: %s", strings.Join(names, ", "))}
+		return "", &codeError{ExitUsage, fmt.Errorf("say which route is meant; these have a load: %s", visible.Line(strings.Join(names, ", ")))}
 	case name == "":
 		return names[0], nil
 	case !slices.Contains(names, name):
-		return "", &codeError{ExitUsage, fmt.Errorf("route %q has no load that can be changed; these have: %s", name, strings.Join(names, ", "))}
+		return "", &codeError{ExitUsage, fmt.Errorf("route %q has no load that can be changed; these have: %s", name, visible.Line(strings.Join(names, ", ")))}
 	}
 	return name, nil
 }
@@ -137,7 +138,7 @@ func (c *loadShowCommand) Run(p *program) error {
 func describeLoad(r *load.Report) []string {
 	var lines []string
 	add := func(name, format string, args ...any) {
-		lines = append(lines, pad(name, 10)+fmt.Sprintf(format, args...))
+		lines = append(lines, pad(name, 10)+visible.Line(fmt.Sprintf(format, args...)))
 	}
 	add("route", "%s (%s)", r.Route, r.Stage)
 	name := remote.Profile(r)
@@ -172,9 +173,9 @@ func describeLoad(r *load.Report) []string {
 	}
 	add("late", "%s (%s)", late, r.Late.Policy)
 	add("changes", "%s since the start", thousands(r.Changes))
-	add("as YAML", "%s", r.Profile)
+	add("as YAML", "%s", visible.JSON(r.Profile))
 	if r.ContentHash != "" {
-		add("", "%s", r.Content)
+		add("", "%s", visible.JSON(r.Content))
 	}
 	return lines
 }

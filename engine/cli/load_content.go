@@ -14,6 +14,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"millrace/engine/cli/remote"
+	"millrace/engine/cli/visible"
 	"millrace/engine/load"
 	"millrace/engine/stage"
 )
@@ -120,5 +121,5 @@ func saying(r *load.Report) string {
 			words = append(words, word)
 		}
 	}
-	return strings.Join(words, ", ")
+	return visible.Line(strings.Join(words, ", "))
 }

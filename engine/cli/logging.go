@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"millrace/engine/cli/visible"
 )
 
 // newLogger logs text for people on a terminal and JSON otherwise; lines that
@@ -58,9 +60,9 @@ func (h *textLines) Handle(ctx context.Context, r slog.Record) error {
 		return err
 	}
 	head := pad(r.Time.Format(time.TimeOnly)+" "+r.Level.String(), afterLevel-1) + " "
-	line := hang(head, afterLevel, r.Message, h.width())
+	line := hang(head, afterLevel, visible.Line(r.Message), h.width())
 	if attrs := strings.TrimSpace(h.buf.String()); attrs != "" {
-		line = hang(line+"  ", afterLevel, attrs, h.width())
+		line = hang(line+"  ", afterLevel, visible.Line(attrs), h.width())
 	}
 	_, err := io.WriteString(h.w, line+"\n")
 	return err

@@ -13,6 +13,7 @@ import (
 	"go.yaml.in/yaml/v4"
 
 	"millrace/engine"
+	"millrace/engine/cli/visible"
 	"millrace/engine/config"
 	"millrace/engine/load"
 	"millrace/engine/load/plot"
@@ -47,7 +48,8 @@ func (c *loadPlotCommand) Run(p *program) error {
 	if width == 0 {
 		width = 80
 	}
-	_, err = fmt.Fprint(p.out, plot.Text(chart, min(width, 160), 22))
+	chart.Title = visible.Line(chart.Title)
+	_, err = fmt.Fprint(p.out, visible.Text(plot.Text(chart, min(width, 160), 22)))
 	return err
 }
 
@@ -130,9 +132,9 @@ func chooseRoute(name string, names []string, where string) (string, error) {
 	case name == "" && len(names) == 1:
 		return names[0], nil
 	case name == "":
-		return "", fmt.Errorf("%s: say by --route which is meant; these have a load: %s", where, strings.Join(names, ", "))
+		return "", fmt.Errorf("%s: say by --route which is meant; these have a load: %s", where, visible.Line(strings.Join(names, ", ")))
 	case !slices.Contains(names, name):
-		return "", fmt.Errorf("%s: route %q has no load; these have: %s", where, name, strings.Join(names, ", "))
+		return "", fmt.Errorf("%s: route %q has no load; these have: %s", where, name, visible.Line(strings.Join(names, ", ")))
 	}
 	return name, nil
 }

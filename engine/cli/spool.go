@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"millrace/engine/cli/visible"
 	"millrace/engine/spool"
 )
 
@@ -127,7 +128,7 @@ func (c *spoolCheckCommand) Run(p *program) error {
 		case len(damage) > 0:
 			fmt.Fprintf(p.out, "%s: damaged\n", file.name)
 			for _, d := range damage {
-				fmt.Fprintf(p.out, "  %s\n", d.What())
+				fmt.Fprintf(p.out, "  %s\n", visible.Line(d.What()))
 			}
 			errs = append(errs, fmt.Errorf("spool %s is damaged; put back a copy of it, or move it away to go on without what it holds", file.name))
 		default:

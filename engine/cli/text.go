@@ -11,6 +11,8 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"millrace/engine/cli/visible"
 )
 
 // proseWidth is where text for people is broken at the latest: longer lines
@@ -128,7 +130,7 @@ func count(n int, noun string) string {
 }
 
 // table lines cells up: the first column to the left, the others, which hold
-// numbers, to the right.
+// numbers, to the right. It is for the terminal, whoever wrote what is in them.
 func table(rows [][]string) []string {
 	var widths []int
 	for _, r := range rows {
@@ -143,6 +145,7 @@ func table(rows [][]string) []string {
 	for n, r := range rows {
 		var b strings.Builder
 		for i, cell := range r {
+			cell = visible.Line(cell)
 			pad := strings.Repeat(" ", widths[i]-utf8.RuneCountInString(cell))
 			if i == 0 {
 				b.WriteString(cell + pad)

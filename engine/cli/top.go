@@ -15,6 +15,7 @@ import (
 
 	"millrace/engine/cli/remote"
 	"millrace/engine/cli/top"
+	"millrace/engine/cli/visible"
 )
 
 type topCommand struct {
@@ -68,7 +69,7 @@ func (c *topCommand) tables(ctx context.Context, out io.Writer) error {
 		case err != nil && c.Once:
 			return coded(err)
 		case err != nil:
-			_, err = fmt.Fprintf(out, "%s %v\n\n", time.Now().Format(time.TimeOnly), err)
+			_, err = fmt.Fprintf(out, "%s %s\n\n", time.Now().Format(time.TimeOnly), visible.Text(err.Error()))
 		default:
 			err = top.Plain(out, last, now, c.Once)
 			last = now

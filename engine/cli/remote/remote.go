@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"millrace/engine"
+	"millrace/engine/cli/visible"
 	"millrace/engine/load"
 	"millrace/engine/load/read"
 )
@@ -116,7 +117,7 @@ func (c *Client) refused(status int, answer []byte) error {
 	if status == http.StatusUnauthorized {
 		reason = "this needs the pipeline's token in ENGINE_TOKEN"
 	}
-	return &RefusedError{c.Addr, status, reason, said.Problems}
+	return &RefusedError{c.Addr, status, visible.Line(reason), said.Problems}
 }
 
 // Routes is the answer of /api/v1/routes.

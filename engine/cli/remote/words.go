@@ -7,13 +7,16 @@ import (
 	"strings"
 	"time"
 
+	"millrace/engine/cli/visible"
 	"millrace/engine/load"
 )
 
 // How a load stands, in words.
 
-// Profile is what to call a load's profile.
-func Profile(r *load.Report) string {
+// Profile is what to call a load's profile, on a terminal as everything here.
+func Profile(r *load.Report) string { return visible.Line(profile(r)) }
+
+func profile(r *load.Report) string {
 	switch {
 	case r.Name != "":
 		return r.Name
@@ -37,7 +40,7 @@ func Phase(r *load.Report) string {
 	if r.Phase.Of > 1 {
 		text += fmt.Sprintf(" %d/%d", r.Phase.Phase+1, r.Phase.Of)
 	}
-	return text
+	return visible.Line(text)
 }
 
 // Offered is the rate that a load asks for now.
@@ -93,9 +96,9 @@ func Seconds(s float64) string {
 
 // Brief says in one line how a load stands.
 func Brief(r *load.Report) string {
-	text := fmt.Sprintf("%s: %s", r.Route, Profile(r))
+	text := fmt.Sprintf("%s: %s", visible.Line(r.Route), Profile(r))
 	if r.Phase.Of > 1 {
-		text += fmt.Sprintf(", phase %s (%d of %d)", r.Phase.Name, r.Phase.Phase+1, r.Phase.Of)
+		text += fmt.Sprintf(", phase %s (%d of %d)", visible.Line(r.Phase.Name), r.Phase.Phase+1, r.Phase.Of)
 	}
 	text += ", " + Offered(r)
 	if r.Scale != 1 {
@@ -109,7 +112,7 @@ func Brief(r *load.Report) string {
 
 // RouteBrief says in one line how a route is.
 func RouteBrief(r *Route) string {
-	text := r.Name + " is " + r.State
+	text := visible.Line(r.Name + " is " + r.State)
 	if r.State == "paused" && r.Books.InFlight > 0 {
 		text += fmt.Sprintf("; %s events that it has read are still being delivered", thousands(r.Books.InFlight))
 	}

@@ -9,6 +9,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"millrace/engine/cli/visible"
 	"millrace/engine/load/plot"
 )
 
@@ -51,7 +52,7 @@ func rows(columns []column) (lines []string, wide int) {
 		for j := range lines {
 			cell := c.title
 			if j > 0 {
-				cell = c.cells[j-1]
+				cell = visible.Line(c.cells[j-1])
 			}
 			if i > 0 {
 				lines[j] += "  "
@@ -215,22 +216,22 @@ func stageTable(r *Route, past map[string]*history, width int) []line {
 // those as well.
 func Plain(w io.Writer, last, now Sample, stages bool) error {
 	f := compare(last, now)
-	text := fmt.Sprintf("%s %s\n", f.At.Format(time.TimeOnly), f.Pipeline)
+	text := fmt.Sprintf("%s %s\n", f.At.Format(time.TimeOnly), visible.Line(f.Pipeline))
 	for _, l := range draw(routeColumns(f.Routes), 0) {
 		text += l + "\n"
 	}
 	for i := range f.Routes {
 		r := &f.Routes[i]
 		if r.Reason != "" {
-			text += stands(r) + "\n"
+			text += visible.Line(stands(r)) + "\n"
 		}
 		if r.Load != nil {
-			text += r.Name + " " + strings.Join(strings.Fields(loadLine(r)), " ") + "\n"
+			text += visible.Line(r.Name+" "+strings.Join(strings.Fields(loadLine(r)), " ")) + "\n"
 		}
 		if !stages || len(r.Stages) == 0 {
 			continue
 		}
-		text += "\nroute " + r.Name + "\n"
+		text += "\nroute " + visible.Line(r.Name) + "\n"
 		for _, l := range stageTable(r, nil, 0) {
 			text += "  " + l.text + "\n"
 		}

@@ -11,6 +11,7 @@ import (
 	"charm.land/lipgloss/v2"
 
 	"millrace/engine/cli/remote"
+	"millrace/engine/cli/visible"
 )
 
 // look is how a line is printed.
@@ -68,7 +69,7 @@ func (m Model) lines() []line {
 	}
 	lines = append(lines, foot...)
 	for i := range lines {
-		lines[i].text = strings.TrimRight(cut(lines[i].text, m.width), " ")
+		lines[i].text = strings.TrimRight(cut(visible.Line(lines[i].text), m.width), " ")
 		if lines[i].look == chosen {
 			lines[i].text = pad(lines[i].text, m.width)
 		}
