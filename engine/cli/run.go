@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"os"
 	"os/signal"
 	"syscall"
@@ -54,7 +53,7 @@ func (c *runCommand) Run(p *program) (err error) {
 			return errors.Join(err, e.Close(), listener.Close())
 		}
 	}
-	server := serve(e, listener)
+	server := control.Serve(listener, control.Handler(e, version()), log)
 	log.Info("running", "pipeline", pipeline.Name, "routes", len(pipeline.Routes), "listen", "http://"+listener.Addr().String())
 	release := c.stopOn(e, stop, log)
 	// Events that a stage prints would be torn by lines that come and go.
@@ -185,16 +184,4 @@ func listen(address string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
 	return l, nil
-}
-
-// serve answers on the listener until the server is closed.
-func serve(e *engine.Engine, l net.Listener) *http.Server {
-	s := &http.Server{
-		Handler:           control.Handler(e, version()),
-		ReadHeaderTimeout: 5 * time.Second,
-		IdleTimeout:       2 * time.Minute,
-		MaxHeaderBytes:    64 << 10,
-	}
-	go func() { _ = s.Serve(l) }() // ends with ErrServerClosed
-	return s
 }
