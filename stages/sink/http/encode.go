@@ -24,6 +24,7 @@ type payload struct {
 // part is one request: all events of the batch, or one.
 type part struct {
 	from, to int
+	events   int
 	row      int    // of format single
 	id       string // of format single
 	trace    string // traceparent; "": none, or the events' differ
@@ -79,7 +80,7 @@ func (w *writer) encode(b *event.Batch) *payload {
 	p := newPayload()
 	if w.cfg.Format == formatSingle {
 		for row, e := range b.Open() {
-			at := part{from: len(p.buf), row: row, id: e.ID.String(), trace: traceparent(e)}
+			at := part{from: len(p.buf), events: 1, row: row, id: e.ID.String(), trace: traceparent(e)}
 			p.buf = eventjson.Append(p.buf, e)
 			at.to = len(p.buf)
 			p.parts = append(p.parts, at)
@@ -117,7 +118,7 @@ func (w *writer) encodeBatch(p *payload, b *event.Batch) {
 		return
 	}
 	p.buf = append(p.buf, after...)
-	at.to = len(p.buf)
+	at.to, at.events = len(p.buf), n
 	p.parts = append(p.parts, at)
 }
 

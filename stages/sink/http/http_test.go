@@ -257,67 +257,6 @@ func TestRetryAfterIsHeeded(t *testing.T) {
 	}
 }
 
-func TestEventsThatTheAnswerNamesAreNotDelivered(t *testing.T) {
-	for _, test := range []struct {
-		name, answer  string
-		status        int
-		refused, open string // their messages
-	}{
-		{"a list of what failed", `{"accepted":2,"failed":[{"index":1,"reason":"no source"}]}`, 202, "b", "ac"},
-		{"a number, and a list beside it", `{"accepted":1,"failed":2,"failures":[{"index":0,"reason":"x"},{"index":2,"reason":"y"}]}`, 202, "ac", "b"},
-		{"nothing failed", `{"accepted":3,"failed":0,"timestamp":"2026-01-02T12:00:00Z"}`, 202, "", "abc"},
-		{"an empty list", `{"accepted":3,"failed":[]}`, 202, "", "abc"},
-		{"all, in order", `[{"status":202},{"status":202},{"status":"400","error":"too old"}]`, 207, "c", "ab"},
-		{"all, below results", `{"results":[{"status":422,"message":"x"},{"status":200},{"status":200}]}`, 207, "a", "bc"},
-		{"no JSON", "thank you", 200, "", "abc"},
-		{"JSON about something else", `{"status":"ok","errors":false}`, 200, "", "abc"},
-	} {
-		r := open(t, nil, with(test.status, test.answer))
-		b := batch("a", "b", "c")
-		if err := r.Write(t.Context(), b); err != nil {
-			t.Errorf("%s: %v", test.name, err)
-		}
-		var refused, open string
-		for row, e := range b.All() {
-			if b.Outcome(row) == event.Refused {
-				refused += e.Message
-			} else if b.Err(row) == nil {
-				open += e.Message
-			}
-		}
-		if refused != test.refused || open != test.open {
-			t.Errorf("%s: refused %q, delivered %q", test.name, refused, open)
-		}
-	}
-}
-
-func TestAnEventThatFailedForTheWeatherIsTriedAgain(t *testing.T) {
-	r := open(t, nil, with(207, `[{"status":200},{"status":503,"error":"busy"}]`))
-	b := batch("a", "b")
-	if err := r.Write(t.Context(), b); err != nil {
-		t.Fatal(err)
-	}
-	if b.Err(0) != nil || b.Outcome(1) != event.Open || stage.ClassOf(b.Err(1)) != stage.Retryable {
-		t.Errorf("%v; %v, %v", b.Err(0), b.Outcome(1), b.Err(1))
-	}
-}
-
-func TestAnAnswerThatLeavesEventsInDoubtIsNotTakenForSuccess(t *testing.T) {
-	for answer, want := range map[string]stage.Class{
-		`{"accepted":2,"failed":1}`:                      stage.BadEvent,  // the halves tell
-		`{"failed":[{"reason":"x"}]}`:                    stage.BadEvent,  // without an index
-		`{"failed":[{"index":9,"reason":"x"}]}`:          stage.Unfixable, // of two
-		`{"failed":[{"index":-1,"reason":"x"}]}`:         stage.BadEvent,
-		"<multistatus/>":                                 stage.Unfixable,
-		`{"x":"` + strings.Repeat("x", maxAnswer) + `"}`: stage.BadEvent,
-	} {
-		r := open(t, nil, with(207, answer))
-		if err := r.Write(t.Context(), batch("a", "b")); stage.ClassOf(err) != want {
-			t.Errorf("%.60s: %v, want %v: %v", answer, stage.ClassOf(err), want, err)
-		}
-	}
-}
-
 func TestTLS(t *testing.T) {
 	server := httptest.NewTLSServer(with(200, ""))
 	t.Cleanup(server.Close)
@@ -379,23 +318,6 @@ func TestValidate(t *testing.T) {
 			t.Errorf("%s: a secret is shown: %s", test.key, shown)
 		}
 	}
-}
-
-// Whatever a service answers, nothing panics, and no event is named twice over
-// what an error can hold.
-func FuzzParseItems(f *testing.F) {
-	for _, seed := range []string{`{"failed":[{"index":1,"reason":"x"}]}`, `[{"status":"400"}]`, `{"failed":3}`, `{"results":[{"status":500}]}`,
-		`{"failed":[{"index":-1}]}`, "[", `[1]`, `{"failed":{"a":1}}`, "\xff", `[{"status":202,"index":7}]`} {
-		f.Add([]byte(seed))
-	}
-	f.Fuzz(func(t *testing.T, text []byte) {
-		items, _ := parseItems(text)
-		for _, i := range items {
-			if i.index < 0 || i.reason == "" || len([]rune(i.reason)) > maxLine+1 || strings.ContainsAny(i.reason, "\r\n") {
-				t.Errorf("%q: %+v", text, i)
-			}
-		}
-	})
 }
 
 func BenchmarkWrite(b *testing.B) {

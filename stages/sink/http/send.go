@@ -175,7 +175,7 @@ func (w *writer) try(ctx context.Context, p *payload, at part) verdict {
 	if err != nil {
 		return verdict{err: w.explain(ctx, attempt, fmt.Errorf("reading the answer: %w", err)), away: true}
 	}
-	return w.judge(answer, text)
+	return w.judge(answer, text, at.events)
 }
 
 func (w *writer) request(ctx context.Context, p *payload, at part) *http.Request {
