@@ -231,16 +231,18 @@ func TestAGroupMayHaveMembersOfBothKinds(t *testing.T) {
 			}
 		}()
 		// Events go on until both have read some: joining takes a moment.
-		by := map[string]bool{}
+		by, enough := map[string]bool{}, wait(t)
 		for round := 0; !by["theirs"] || !by["ours"]; round++ {
-			if wait(t).Err() != nil || round > 100 {
-				t.Fatalf("read by %v only", by)
-			}
 			b := stagetest.Events(fmt.Sprint("a", round), fmt.Sprint("b", round), fmt.Sprint("c", round), fmt.Sprint("d", round))
 			k.publish(t, JSON, func(e *event.Event) string { return e.ID.String() }, b...)
 			for range b {
-				who, _, _ := strings.Cut(<-read, " ")
-				by[who] = true
+				select {
+				case said := <-read:
+					who, _, _ := strings.Cut(said, " ")
+					by[who] = true
+				case <-enough.Done():
+					t.Fatalf("read by %v only", by)
+				}
 			}
 			_ = stage.SystemClock.Sleep(t.Context(), 100e6)
 		}

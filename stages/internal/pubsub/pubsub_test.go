@@ -27,7 +27,7 @@ import (
 func TestMain(m *testing.M) { leaks.Main(m) }
 
 // patient is how long a test waits for what must come; it decides nothing.
-const patient = 30 * time.Second
+const patient = 2 * time.Minute
 
 func wait(t testing.TB) context.Context {
 	t.Helper()
