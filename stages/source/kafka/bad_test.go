@@ -72,8 +72,8 @@ func TestBadRecordsAreRefusedAndThePartitionGoesOn(t *testing.T) {
 	l := cluster(t, 1)
 	l.registry, _ = schemas(t)
 	r := l.open(t)
-	defer shut(t, r)
 	id := register(t, r)
+	shut(t, r)
 	good := encoded(t, id, event.Event{Message: "good"})
 	values := [][]byte{
 		[]byte("neither JSON nor Avro"),
@@ -91,6 +91,8 @@ func TestBadRecordsAreRefusedAndThePartitionGoesOn(t *testing.T) {
 		records = append(records, &kgo.Record{Value: v, Key: []byte("k")})
 	}
 	produce(t, producer(t, l), records...)
+	r = l.open(t) // when all are there, so that they come as one parcel
+	defer shut(t, r)
 	p, _ := read(t, r)
 	if len(p.Events) != len(values) || len(p.Refused) != len(reasons) {
 		t.Fatalf("got %d events of which %d refused: %v", len(p.Events), len(p.Refused), p.Refused)
