@@ -84,7 +84,7 @@ func TestAReplayToATopicKeepsWhatTheSourceGave(t *testing.T) {
 	w.file = w.write("lines.yaml", fmt.Sprintf(lines, ports.Address(ports.One(t)), w.dir, ""))
 	w.engine("run", w.file)
 	again := w.write("again.yaml", fmt.Sprintf(topicToTable, ports.Address(ports.One(t)), w.dir))
-	w.engine("run", again, "--for", "1s") // makes the topic
+	w.engine("run", again) // makes the topic, and ends when that is made and read
 	ids := make(map[string]bool)
 	for _, line := range strings.Split(strings.TrimSpace(w.engine("dlq", "export", w.file)), "\n") {
 		var e stage.PoisonEntry
@@ -97,7 +97,7 @@ func TestAReplayToATopicKeepsWhatTheSourceGave(t *testing.T) {
 	if !strings.Contains(said, "replayed to topic lines: 2 of 2 delivered") {
 		t.Error(said)
 	}
-	w.engine("run", again, "--for", "1s")
+	w.engine("run", again)
 	rows := w.rows("mended")
 	if strings.Count(rows, "\tmyapp\t") != 2 || strings.Count(rows, "app.log\"") != 2 || !strings.Contains(rows, "\tdiskfull\t") {
 		t.Errorf("what came out of the topic:\n%s", rows)
