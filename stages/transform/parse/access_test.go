@@ -47,7 +47,12 @@ func TestTheAccessScannerAgreesWithTheExpression(t *testing.T) {
 		return rapid.OneOf(rapid.Just(good), rapid.Just(good), rapid.Just(good), rapid.Just(good), rapid.Just(good), rapid.SampledFrom(others))
 	}
 	quoted := part(`GET / HTTP/1.1`, ``, `-`, `a\"b`, `\\`, `\`, `a"b`, "a\nb", `GET /a b HTTP/1.0`, `GET /`, `\x16\x03`, "caf\xe9", `" "`)
-	matched := 0
+	// By chance hardly any line is right in all of its parts; these are.
+	for _, end := range []string{``, ` "-" "-"`, ` "a\"b" "\\" "::1"`} {
+		if line := `10.1.2.3 - - [10/Oct/2026:13:55:36 -0700] "GET / HTTP/1.1" 200 2326` + end; !checkAccess(t, line) {
+			t.Errorf("no access line: %s", line)
+		}
+	}
 	rapid.Check(t, func(t *rapid.T) {
 		end := rapid.SampledFrom([]string{"", ` "%" "%"`, ` "%" "%" "%"`, ` "%"`, " ", ` "%" "%" `, ` x`, ` "%" "%" "`, ` "`}).Draw(t, "end")
 		for strings.Contains(end, "%") {
@@ -58,13 +63,8 @@ func TestTheAccessScannerAgreesWithTheExpression(t *testing.T) {
 			part("10/Oct/2026:13:55:36 -0700", "10/Oct/2026:13:55:36", "1/Oct/2026:13:55:36 -0700", "99/xyz/0000:99:99:99 +9999", "", "10/O-t/2026:13:55:36 -0700").Draw(t, "time") +
 			part(`] "`, `]"`, `] `, `]  "`).Draw(t, "close") + quoted.Draw(t, "request") + part(`" `, `"`, ` `, `"  `).Draw(t, "behind") +
 			part("200", "20", "2000", "-", "2a0").Draw(t, "status") + part(" ", "", "  ").Draw(t, "gap") + part("2326", "-", "", "-1", "12x", strings.Repeat("9", 30)).Draw(t, "bytes") + end
-		if checkAccess(t, line) {
-			matched++
-		}
+		checkAccess(t, line)
 	})
-	if matched == 0 {
-		t.Error("no line of all was one")
-	}
 }
 
 func TestRequestsAreCutAsTheExpressionDoes(t *testing.T) {
