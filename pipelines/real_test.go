@@ -260,8 +260,8 @@ func TestValidateConnectTellsWhatIsAway(t *testing.T) {
 	}
 }
 
+// It runs by itself: the load that the others make can be a reason to warn.
 func TestAFirstRunWarnsOfNothingAndItsLatencyIsShown(t *testing.T) {
-	t.Parallel()
 	d := onServices(t)
 	p := d.start("--for", "10s")
 	d.ends(p)
