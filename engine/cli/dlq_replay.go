@@ -148,6 +148,7 @@ func (t *tally) add(r *stage.PoisonReport) {
 	all.Filtered += r.Filtered
 	all.Poisoned += r.Poisoned
 	all.Left += r.Left
+	all.Shed += r.Shed
 	all.Skipped += r.Skipped
 	all.Undecided += r.Undecided
 }
@@ -177,7 +178,7 @@ func replayed(r *stage.PoisonReport) string {
 	for _, part := range []struct {
 		n    int64
 		what string
-	}{{r.Filtered, "filtered"}, {r.Poisoned, "failed again"}, {r.Left, "not settled"}} {
+	}{{r.Filtered, "filtered"}, {r.Poisoned, "failed again"}, {r.Shed, "shed and left in the queue"}, {r.Left - r.Shed, "not settled"}} {
 		if part.n > 0 {
 			text += fmt.Sprintf(", %s %s", thousands(part.n), part.what)
 		}
@@ -200,8 +201,7 @@ func leftAlone(r *stage.PoisonReport) (text string) {
 func (c *dlqReplayCommand) run(ctx context.Context, p *program, pipeline *config.Pipeline, sum *tally) error {
 	found := keepers(pipeline, c.Route)
 	if len(found) == 0 {
-		_, err := (&deskSet{}).list(c.Route)
-		return err
+		return noneIn(pipeline, c.Route)
 	}
 	done := make(map[string]bool)
 	for _, k := range found {

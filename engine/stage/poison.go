@@ -147,6 +147,7 @@ type PoisonReport struct {
 	Filtered  int64  `json:"filtered"`      // taken out by a rule of the route
 	Poisoned  int64  `json:"poisoned"`      // failed again: stored again, with a higher count
 	Left      int64  `json:"left"`          // not settled, and still in the store
+	Shed      int64  `json:"shed"`          // of these, those that a rule of the route shed
 	Skipped   int64  `json:"skipped"`       // replayed too often already
 	Undecided int64  `json:"undecided"`     // the filter made no sense for them: not selected
 	Why       string `json:"why,omitempty"` // of the last that failed again or was left

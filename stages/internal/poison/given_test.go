@@ -2,6 +2,7 @@ package poison
 
 import (
 	"context"
+	"database/sql"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -190,36 +191,80 @@ func TestAnEventComesBackAsItsSourceGaveIt(t *testing.T) {
 	})
 }
 
-func TestATableWithoutTheColumnIsTakenOverAndCanBeLookedAt(t *testing.T) {
+// older makes the tables of a program that wrote format 2, in its early days
+// without the column given, with what it had stored.
+func older(t *testing.T, db *sql.DB, name string, given bool, e Entry) {
+	t.Helper()
+	drop := "\n	same             TEXT    NOT NULL DEFAULT '',"
+	script := strings.NewReplacer("{table}", name, "{format}", name+"_format", "{audit}", name+"_audit", "{serial}", "INTEGER PRIMARY KEY AUTOINCREMENT",
+		"{bytes}", "BLOB", "SELECT 3", "SELECT 2", drop, "", "event_id, origin_offset, same", "event_id, origin_offset").Replace(schema)
+	script += ";\nINSERT INTO " + name + " (" + columns + ") VALUES (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+	if !given {
+		script += ";\nALTER TABLE " + name + " DROP COLUMN given"
+	}
+	for _, statement := range strings.Split(script, ";\n") {
+		var args []any
+		if strings.HasPrefix(statement, "INSERT INTO "+name+" (") {
+			args = values(&e)[:22]
+		}
+		if _, err := db.Exec(statement, args...); err != nil {
+			t.Fatal(statement, err)
+		}
+	}
+}
+
+func TestATableOfFormat2IsTakenOverAndCanBeLookedAt(t *testing.T) {
 	for _, name := range []string{"state directory", "table"} {
-		s := outside(t)
-		open := func(o Options) Store {
-			store, err := Open(t.Context(), places[name], s, o)
-			if err != nil {
-				t.Fatal(err)
-			}
-			t.Cleanup(store.Close)
-			return store
+		for _, withGiven := range []bool{false, true} {
+			t.Run(fmt.Sprintf("%s, given %t", name, withGiven), func(t *testing.T) {
+				s := outside(t)
+				open := func(o Options) Store {
+					store, err := Open(t.Context(), places[name], s, o)
+					if err != nil {
+						t.Fatal(err)
+					}
+					t.Cleanup(store.Close)
+					return store
+				}
+				db, table := s.State, "poison_queue"
+				if name == "table" {
+					db, table = s.SQL.DB, "dlq"
+				}
+				older(t, db, table, withGiven, entry(1))
+				id := ""
+				for _, o := range []Options{{Peek: true}, {Max: 10}, {Max: 10}} {
+					got := list(t, open(o))
+					if len(got) != 1 || got[0].Reason != "line 1" || got[0].Given != nil || id != "" && got[0].ID != id {
+						t.Fatalf("got %+v", got)
+					}
+					id = got[0].ID
+				}
+				second, other := entry(2), entry(2)
+				second.Given, other.Payload = json.RawMessage(`{"host":"h"}`), []byte("other")
+				put(t, open(Options{Max: 10}), second, other)
+				if got := list(t, open(Options{Peek: true})); len(got) != 3 || string(got[1].Given) != `{"host":"h"}` {
+					t.Errorf("got %+v", got)
+				}
+			})
 		}
-		put(t, open(Options{Max: 10}), entry(1))
-		db, table := s.State, "poison_queue"
-		if name == "table" {
-			db, table = s.SQL.DB, "dlq"
-		}
-		if _, err := db.Exec("ALTER TABLE " + table + " DROP COLUMN given"); err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range []Options{{Peek: true}, {Max: 10}, {Max: 10}} {
-			if got := list(t, open(o)); len(got) != 1 || got[0].Reason != "line 1" || got[0].Given != nil {
-				t.Errorf("%s: got %+v", name, got)
-			}
-		}
-		second := entry(2)
-		second.Given = json.RawMessage(`{"host":"h"}`)
-		put(t, open(Options{Max: 10}), second)
-		if got := list(t, open(Options{Peek: true})); len(got) != 2 || string(got[1].Given) != `{"host":"h"}` {
-			t.Errorf("%s: got %+v", name, got)
-		}
+	}
+}
+
+func TestAnOlderTableThatIsOnlyLookedAtStaysAsItIs(t *testing.T) {
+	s := outside(t)
+	older(t, s.State, "poison_queue", true, entry(1))
+	store, err := Open(t.Context(), places["state directory"], s, Options{Peek: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer store.Close()
+	one := list(t, store)[0]
+	var version int
+	if err := s.State.QueryRow("SELECT version FROM poison_queue_format").Scan(&version); err != nil || version != 2 {
+		t.Errorf("the format is %d, %v", version, err)
+	}
+	if err := store.Settle(t.Context(), []Fate{{ID: one.ID, Version: one.Version, What: "replayed"}}); err != nil || len(list(t, store)) != 0 {
+		t.Errorf("not settled: %v", err)
 	}
 }
 

@@ -1,6 +1,7 @@
 package poison
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -209,6 +210,11 @@ type place struct {
 
 func (p place) String() string {
 	return strconv.Itoa(int(p.partition)) + "-" + strconv.FormatInt(p.offset, 10)
+}
+
+// before orders places, of which those of different partitions have no order.
+func (p place) before(other place) bool {
+	return cmp.Or(cmp.Compare(p.partition, other.partition), cmp.Compare(p.offset, other.offset)) < 0
 }
 
 func parsePlace(s string) (p place, ok bool) {

@@ -29,8 +29,8 @@ const pageSize = 200
 
 // Picker goes through a store and picks. For one goroutine.
 type Picker struct {
-	Skipped   int64 // replayed too often
-	Undecided int64 // Match made no sense for them
+	Skipped   int64 // replayed too often, of those that this scan has looked at
+	Undecided int64 // Match made no sense for them; likewise
 
 	store    Store
 	scan     Scanner
@@ -61,7 +61,7 @@ func (p *Picker) Next(ctx context.Context) ([]Picked, error) {
 		if err != nil {
 			return nil, err
 		}
-		p.scan = scan
+		p.scan, p.Skipped, p.Undecided = scan, 0, 0
 	}
 	for {
 		picked, err := p.some(ctx)

@@ -79,7 +79,7 @@ func (r *Reader) Read(ctx context.Context) (event.Parcel, error) {
 		}
 		picked, err := r.picker.Next(ctx)
 		r.mu.Lock()
-		r.report.Skipped, r.report.Undecided = r.picker.Skipped, r.picker.Undecided
+		r.leftAlone(errors.Is(err, io.EOF))
 		r.mu.Unlock()
 		switch {
 		case errors.Is(err, io.EOF) && r.reading.Follow && !r.final:
@@ -99,6 +99,16 @@ func (r *Reader) Read(ctx context.Context) (event.Parcel, error) {
 	parcel := r.ready[:n:n]
 	r.ready = r.ready[n:]
 	return r.parcel(parcel), nil
+}
+
+// leftAlone reports the entries that the picker left alone: each once, also when
+// the store is gone through again and again. r.mu is held.
+func (r *Reader) leftAlone(whole bool) {
+	skipped, undecided := r.picker.Skipped, r.picker.Undecided
+	if !whole { // a scan that is under way has not come to all of them yet
+		skipped, undecided = max(skipped, r.report.Skipped), max(undecided, r.report.Undecided)
+	}
+	r.report.Skipped, r.report.Undecided = skipped, undecided
 }
 
 // together is how many entries can go in one parcel: those from the same place
@@ -219,11 +229,14 @@ func (r *Reader) parcel(picked []Picked) event.Parcel {
 // done notes what became of a parcel; settle tells the store.
 func (r *Reader) done(entries []Fate, receipt event.Receipt) {
 	stays, again, why := make(map[int]bool), make(map[int]bool), ""
+	if receipt.Counts[event.Shed] > 0 {
+		why = "a rule of the route shed it"
+	}
 	for _, x := range receipt.Exceptions {
 		switch x.Outcome {
 		case event.Poisoned:
 			again[x.Index] = true
-		case event.Returned, event.Rejected:
+		case event.Returned, event.Rejected, event.Shed: // somebody asked to have it back: load is no reason to lose it
 			stays[x.Index] = true
 		default:
 			continue
@@ -238,9 +251,10 @@ func (r *Reader) done(entries []Fate, receipt event.Receipt) {
 	r.outstanding -= len(entries)
 	c := &receipt.Counts
 	r.report.Delivered += int64(c[event.Delivered])
-	r.report.Filtered += int64(c[event.Filtered] + c[event.Shed])
+	r.report.Filtered += int64(c[event.Filtered])
 	r.report.Poisoned += int64(c[event.Poisoned])
-	r.report.Left += int64(c[event.Returned] + c[event.Rejected])
+	r.report.Shed += int64(c[event.Shed])
+	r.report.Left += int64(c[event.Returned] + c[event.Rejected] + c[event.Shed])
 	whole := len(receipt.Exceptions) < c[event.Returned]+c[event.Rejected]+c[event.Poisoned]+c[event.Shed]
 	for i, f := range entries {
 		if stays[i] || whole { // what is not named stays

@@ -76,8 +76,11 @@ func TestWhatWasNotSettledStays(t *testing.T) {
 		if err := r.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		if left := list(t, open()); len(left) != 2 || left[0].Origin.Offset != 1 || left[1].Origin.Offset != 2 {
+		if left := list(t, open()); len(left) != 3 || left[0].Origin.Offset != 1 || left[1].Origin.Offset != 2 || left[2].Origin.Offset != 4 {
 			t.Errorf("left %+v", left)
+		}
+		if report := r.Report(); report.Filtered != 1 || report.Shed != 1 || report.Left != 3 || report.Why == "" {
+			t.Errorf("reported %+v", report)
 		}
 	})
 }
@@ -310,4 +313,36 @@ func fewer(t *testing.T, checks string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = f.Value.Set(was) })
+}
+
+func TestWhatIsLeftAloneIsCountedOnceHoweverOftenTheStoreIsGoneThrough(t *testing.T) {
+	everywhere(t, 100, func(t *testing.T, open func() Store, s Services) {
+		store := open()
+		s.Clock = hasty{}
+		often, undecided := entry(1), entry(2)
+		often.Replays, undecided.Reason = 5, "nobody knows"
+		match := func(e *event.Event) (bool, error) {
+			if why, _ := e.Attribute("dlq_reason"); why.Str() == undecided.Reason {
+				return false, errors.New("makes no sense")
+			}
+			return true, nil
+		}
+		put(t, store, often, undecided)
+		r := NewReader(open(), s, Reading{Codec: CodecAuto, Follow: true, Pick: Pick{MaxReplays: 2, Match: match}})
+		for i := 3; i < 6; i++ {
+			put(t, store, entry(i))
+			p, err := r.Read(t.Context())
+			if err != nil || len(p.Events) != 1 {
+				t.Fatalf("got %+v, %v", p, err)
+			}
+			p.Done(receipt(1, event.Delivered, nil))
+		}
+		if err := r.Finish(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		drain(t, r, delivered)
+		if err := r.Close(t.Context()); err != nil || r.Report().Skipped != 1 || r.Report().Undecided != 1 || r.Report().Selected != 3 {
+			t.Errorf("reported %+v, %v", r.Report(), err)
+		}
+	})
 }

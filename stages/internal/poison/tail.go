@@ -92,11 +92,11 @@ func (t *tail) next(ctx context.Context) ([]*kgo.Record, error) {
 		polling, cancel := context.WithTimeout(ctx, patience)
 		fetches := t.client.PollFetches(polling)
 		cancel()
-		if ctx.Err() != nil {
+		if ctx.Err() != nil && fetches.NumRecords() == 0 { // the client does not bring these records a second time
 			return nil, ctx.Err()
 		}
 		for _, e := range fetches.Errors() {
-			if !errors.Is(e.Err, context.DeadlineExceeded) {
+			if !errors.Is(e.Err, context.DeadlineExceeded) && !errors.Is(e.Err, context.Canceled) {
 				return nil, fmt.Errorf("reading topic %s: %w", t.topic, e.Err)
 			}
 		}

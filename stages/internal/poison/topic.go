@@ -2,7 +2,6 @@ package poison
 
 import (
 	"context"
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io"
@@ -166,17 +165,6 @@ func (t *topic) State(ctx context.Context) (string, error) {
 // Close lets go of the client.
 func (t *topic) Close() { t.client.Close() }
 
-// same tells records of the same event in the same place apart from others: it
-// is stored again after a crash, and when it failed again.
-type same [16]byte
-
-func sameness(e *Entry) (s same) {
-	h := sha256.New()
-	fmt.Fprintf(h, "%q %q %s %q %q %d %d", e.Pipeline, e.Route, e.EventID, e.Origin.Kind, e.Origin.Name, e.Origin.Partition, e.Origin.Offset)
-	copy(s[:], h.Sum(nil))
-	return s
-}
-
 // history is what all records of one event say together.
 type history struct {
 	latest   place
@@ -230,7 +218,8 @@ func (s *topicScan) learn(e *Entry, at place) {
 	if e.First.Before(h.first) {
 		h.first = e.First
 	}
-	if !e.Last.Before(h.last) {
+	// Partitions come in any order, so the latest must not depend on it.
+	if e.Last.After(h.last) || e.Last.Equal(h.last) && h.latest.before(at) {
 		h.latest, h.last = at, e.Last
 	}
 	h.attempts += e.Attempts

@@ -334,11 +334,11 @@ func TestManyBadEventsAreFewLines(t *testing.T) {
 
 func TestATableOfAnotherFormatIsRefused(t *testing.T) {
 	_, db := openLocalQueue(t, 1)
-	if _, err := db.Exec("UPDATE poison_queue_format SET version = 3"); err != nil {
+	if _, err := db.Exec("UPDATE poison_queue_format SET version = 4"); err != nil {
 		t.Fatal(err)
 	}
 	_, err := (&Config{Max: 1}).Open(context.Background(), settings(db, &bytes.Buffer{}))
-	if stage.ClassOf(err) != stage.Unfixable || !strings.Contains(err.Error(), "has format 3 and this program knows 2") {
+	if stage.ClassOf(err) != stage.Unfixable || !strings.Contains(err.Error(), "has format 4 and this program knows 3") {
 		t.Errorf("got %v", err)
 	}
 }

@@ -90,6 +90,7 @@ func TestAQueueInARealPostgresTable(t *testing.T) {
 		}
 	})
 	story(t, fmt.Sprintf("resources: {database: {kind: sql, dsn: %q}}", dsn), "table: "+table, func() {
-		execute(`ALTER TABLE "` + table + `" DROP COLUMN given`)
+		execute(`ALTER TABLE "` + table + `" DROP COLUMN given, DROP COLUMN same, ADD UNIQUE (pipeline, route, event_id, origin_offset)`)
+		execute(`UPDATE "` + table + `_format" SET version = 2`)
 	})
 }
