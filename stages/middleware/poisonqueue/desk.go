@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"net/http"
 	"sync"
 	"time"
@@ -77,14 +78,26 @@ func (d *desk) open() {
 }
 
 // Close ends the requests that are served, and closes the store.
-func (d *desk) Close() error {
+func (d *desk) Close() error { return d.close(context.Background()) }
+
+// close is Close that waits for requests no longer than the context.
+func (d *desk) close(ctx context.Context) error {
 	d.mu.Lock()
 	d.closed = true
 	d.mu.Unlock()
 	d.cancel()
-	d.requests.Wait()
-	d.store.Close()
-	return nil
+	ended := make(chan struct{})
+	go func() {
+		d.requests.Wait()
+		close(ended)
+	}()
+	defer d.store.Close()
+	select {
+	case <-ended:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("poison queue: requests about bad events have not ended: %w", ctx.Err())
+	}
 }
 
 // statusError is an error with its HTTP status.
@@ -109,11 +122,27 @@ func (d *desk) serve(h func(context.Context, http.ResponseWriter, *http.Request)
 		defer d.requests.Done()
 		ctx, cancel := context.WithCancel(r.Context())
 		defer cancel()
-		defer context.AfterFunc(d.ctx, cancel)()
+		defer context.AfterFunc(d.ctx, func() {
+			cancel()
+			interrupt(w)
+		})()
 		if err := h(ctx, w, r); err != nil {
 			fail(w, err)
 		}
 	}
+}
+
+// lastWords is how long a client may take to hear how its request ended when
+// the desk is closed.
+const lastWords = time.Second
+
+// interrupt ends what waits for a client: one that sends nothing more, or that
+// reads nothing of its answer. A writer that knows no deadlines is a pipe in
+// this process, whose other end goes with the command.
+func interrupt(w http.ResponseWriter) {
+	client := http.NewResponseController(w)
+	_ = client.SetReadDeadline(time.Now())
+	_ = client.SetWriteDeadline(time.Now().Add(lastWords))
 }
 
 func fail(w http.ResponseWriter, err error) {

@@ -5,10 +5,14 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/ThreeDotsLabs/watermill/message"
 	"github.com/prometheus/client_golang/prometheus/testutil"
@@ -281,5 +285,118 @@ func TestARouteThatWaitsForItsQueueShowsIt(t *testing.T) {
 	}
 	if err := run(context.Background(), q, b, refuse(nil)); err != nil || blocked("unavailable") != 0 {
 		t.Errorf("%v, gauge %v", err, blocked("unavailable"))
+	}
+}
+
+// noticed and noticing tell when a client is first waited for.
+type (
+	noticed struct {
+		io.ReadCloser
+		begun func()
+	}
+	noticing struct {
+		http.ResponseWriter
+		begun func()
+	}
+)
+
+func (n noticed) Read(p []byte) (int, error) { n.begun(); return n.ReadCloser.Read(p) }
+
+func (n noticing) Write(p []byte) (int, error) { n.begun(); return n.ResponseWriter.Write(p) }
+
+func (n noticing) Unwrap() http.ResponseWriter { return n.ResponseWriter }
+
+// TestAClientThatIsSilentDoesNotHoldUpTheEnd has clients that stop in the middle
+// of what they send, and of what they are sent.
+func TestAClientThatIsSilentDoesNotHoldUpTheEnd(t *testing.T) {
+	for name, request := range map[string]string{
+		"reads nothing":   "GET /x/entries HTTP/1.1\r\nHost: x\r\n\r\n",
+		"sends no more":   "POST /x/purge HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
+		"replays in bits": "POST /x/replay HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{",
+	} {
+		t.Run(name, func(t *testing.T) {
+			q, _ := openLocalQueue(t, 1000)
+			behind(q, func(_ context.Context, b *event.Batch) error { b.SettleOpen(event.Delivered); return nil })
+			if name == "reads nothing" {
+				b := batch(128)
+				for row, e := range b.Open() {
+					e.Raw = bytes.Repeat([]byte("x"), 64<<10) // more in all than sockets hold
+					b.Refuse(row, stage.Bad(errors.New("bad")))
+				}
+				if err := run(context.Background(), q, b, nil); err != nil {
+					t.Fatal(err)
+				}
+			}
+			serving := make(chan struct{})
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				begun := sync.OnceFunc(func() { close(serving) })
+				r.Body = noticed{r.Body, begun}
+				http.StripPrefix("/x/", q.desk).ServeHTTP(noticing{w, begun}, r)
+			}))
+			defer server.Close()
+			client, err := net.Dial("tcp", server.Listener.Addr().String())
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer func() { _ = client.Close() }()
+			if err := client.(*net.TCPConn).SetReadBuffer(4 << 10); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := client.Write([]byte(request)); err != nil {
+				t.Fatal(err)
+			}
+			<-serving
+			ended := make(chan error, 1)
+			go func() { ended <- q.Close(context.Background()) }()
+			select {
+			case err := <-ended:
+				if err != nil {
+					t.Error(err)
+				}
+			case <-time.After(60 * time.Second):
+				t.Error("the queue waits for its client")
+			}
+		})
+	}
+}
+
+// deaf is a client whose answer cannot be written, and nothing ends that.
+type deaf struct {
+	http.ResponseWriter
+	begun, heard chan struct{}
+}
+
+func (d *deaf) Write(p []byte) (int, error) {
+	close(d.begun)
+	<-d.heard
+	return len(p), nil
+}
+
+func TestTheEndOfAQueueWaitsForRequestsNoLongerThanItMay(t *testing.T) {
+	q, _ := openLocalQueue(t, 10)
+	client := &deaf{httptest.NewRecorder(), make(chan struct{}), make(chan struct{})}
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		http.StripPrefix("/x/", q.desk).ServeHTTP(client, httptest.NewRequest(http.MethodGet, "/x/", nil))
+	}()
+	<-client.begun
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if err := q.Close(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("closing ended with %v", err)
+	}
+	close(client.heard)
+	<-served
+}
+
+func TestAPlaceToReplayFromIsChecked(t *testing.T) {
+	q, _ := openLocalQueue(t, 10)
+	behind(q, func(_ context.Context, b *event.Batch) error { return nil })
+	for _, place := range []string{`{"table":"a\" --","database":"db"}`, `{"topic":"a b","cluster":"k"}`, `{"table":"t"}`} {
+		var said struct{ Error string }
+		if code := ask(t, q.desk, "POST", "replay", stage.PoisonReplay{From: json.RawMessage(place)}, &said); code != http.StatusBadRequest || !strings.HasPrefix(said.Error, "from: t") {
+			t.Errorf("%s: %d %s", place, code, said.Error)
+		}
 	}
 }

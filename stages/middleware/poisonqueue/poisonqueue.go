@@ -291,8 +291,8 @@ func (q *queue) Status() map[string]any {
 
 // Close ends a replay that is running, writes the last line of the log and
 // closes the store.
-func (q *queue) Close(context.Context) error {
-	err := q.desk.Close()
+func (q *queue) Close(ctx context.Context) error {
+	err := q.desk.close(ctx)
 	q.log.flush()
 	for _, m := range q.metrics() {
 		q.settings.Metrics.Unregister(m)

@@ -92,6 +92,11 @@ func (d *desk) from(ctx context.Context, where json.RawMessage) (poison.Store, p
 	if err := json.Unmarshal(where, &place); err != nil {
 		return nil, poison.Services{}, &statusError{http.StatusBadRequest, fmt.Errorf("from: %w", err)}
 	}
+	var problems stage.Problems
+	if place.Validate(&problems); len(problems.Found) > 0 {
+		wrong := problems.Found[0]
+		return nil, poison.Services{}, &statusError{http.StatusBadRequest, fmt.Errorf("from: %s %s", wrong.Key, wrong.Text)}
+	}
 	outside, err := connect.Services(place, d.settings)
 	if err != nil {
 		return nil, outside, err
