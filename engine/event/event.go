@@ -61,6 +61,12 @@ type Event struct {
 	// when it was made here.
 	Raw []byte
 
+	// Replays is how often a replay of bad events brought it back, this time
+	// included. Only a replay counts, and the reader of a place that a replay
+	// writes to and no client does: it is not an attribute, which anybody can
+	// send.
+	Replays int32
+
 	shared bool // Attributes is also used by another branch: copy before writing
 }
 

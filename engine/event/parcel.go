@@ -6,6 +6,7 @@ type Origin struct {
 	Kind      string // "kafka", "file", "http", "generator": the source's name
 	Name      string // topic, path, client address
 	Partition int32  // of a Kafka topic
+	Replay    bool   // not from there now: a replay of bad events brings them back
 }
 
 // Refusal names an event of a parcel that its source could not make sense of.

@@ -20,7 +20,7 @@ func full(i int) event.Event {
 		ID: uuid.NewSHA1(uuid.NameSpaceOID, fmt.Appendf(nil, "%d", i)), Level: event.LevelWarn,
 		Time: time.Date(2026, 1, 2, 3, 4, 5, 678901234, time.FixedZone("", 2*3600)), Due: 1767323045678901234, Offset: int64(i),
 		Source: "orders", Host: "host-1", Message: fmt.Sprintf("order %d was paid", i), CorrelationID: "c-1", TraceID: "t-1",
-		SpanID: "s-1", Organisation: "acme", StackTrace: "at main.go:1\n", Key: "k", Raw: []byte("raw"),
+		SpanID: "s-1", Organisation: "acme", StackTrace: "at main.go:1\n", Key: "k", Raw: []byte("raw"), Replays: 2,
 		Attributes: []event.Attribute{
 			{Key: "text", Value: event.String("x")}, {Key: "int", Value: event.Int(math.MinInt64)},
 			{Key: "float", Value: event.Float(math.Inf(-1))}, {Key: "yes", Value: event.Bool(true)}, {Key: "no", Value: event.Bool(false)},
@@ -41,8 +41,8 @@ func blobOf(lane string, events ...event.Event) []byte {
 // same is everything that can be seen of an event.
 func same(e *event.Event) string {
 	_, shift := e.Time.Zone()
-	return fmt.Sprintf("%v %d %d %d %d %d %d %q %q %q %q %q %q %q %q %q %v %q %v", e.ID, e.Level, e.Time.Unix(), e.Time.Nanosecond(), shift, e.Due, e.Offset,
-		e.Source, e.Host, e.Message, e.CorrelationID, e.TraceID, e.SpanID, e.Organisation, e.StackTrace, e.Key, e.Raw == nil, e.Raw, e.Attributes)
+	return fmt.Sprintf("%v %d %d %d %d %d %d %q %q %q %q %q %q %q %q %q %v %q %v %d", e.ID, e.Level, e.Time.Unix(), e.Time.Nanosecond(), shift, e.Due, e.Offset,
+		e.Source, e.Host, e.Message, e.CorrelationID, e.TraceID, e.SpanID, e.Organisation, e.StackTrace, e.Key, e.Raw == nil, e.Raw, e.Attributes, e.Replays)
 }
 
 func drawEvent(t *rapid.T) event.Event {
@@ -55,6 +55,7 @@ func drawEvent(t *rapid.T) event.Event {
 		CorrelationID: text.Draw(t, "correlation"), TraceID: text.Draw(t, "trace"), SpanID: text.Draw(t, "span"),
 		Organisation: text.Draw(t, "organisation"), StackTrace: text.Draw(t, "stack"), Key: text.Draw(t, "key"),
 	}
+	e.Replays = rapid.Int32Range(0, math.MaxInt32).Draw(t, "replays")
 	copy(e.ID[:], rapid.SliceOfN(rapid.Byte(), 16, 16).Draw(t, "id"))
 	e.Time = e.Time.In(time.FixedZone("", 60*rapid.IntRange(-720, 840).Draw(t, "zone")))
 	if rapid.Bool().Draw(t, "has raw") {
@@ -186,8 +187,34 @@ func TestALaterVersionIsNotGuessedAt(t *testing.T) {
 	blob := blobOf("", full(1))
 	blob[len(magic)] = version + 1
 	blob = appendSum(blob[:len(blob)-sumSize])
-	if _, err := decode(blob); err == nil || !strings.Contains(err.Error(), "has version 2, this program knows 1") {
+	if _, err := decode(blob); err == nil || !strings.Contains(err.Error(), "has version 3, this program knows up to 2") {
 		t.Error(err)
+	}
+}
+
+// TestWhatAnOlderProgramStoredIsRead has batches of version 1, which ends before
+// the count of replays.
+func TestWhatAnOlderProgramStoredIsRead(t *testing.T) {
+	first, second := full(1), full(2)
+	buf := appendRuns(appendHead(nil, 1, "p/0"), 2, func(int) event.Origin { return event.Origin{Kind: "kafka", Name: "orders", Partition: 3} })
+	for _, e := range []*event.Event{&first, &second} {
+		e.Replays = 0
+		buf = appendEvent(buf, e)
+		buf = buf[:len(buf)-1]
+	}
+	blob := appendSum(buf)
+	for _, stored := range [][]byte{blob, nil} {
+		if stored == nil { // one of them is settled
+			s, err := decode(blob)
+			if err != nil {
+				t.Fatal(err)
+			}
+			stored = s.without(blob, func(i int) bool { return i == 1 })
+		}
+		s, err := decode(stored)
+		if err != nil || len(s.events) == 0 || same(&s.events[len(s.events)-1]) != same(&second) {
+			t.Errorf("read back is %+v, %v", s, err)
+		}
 	}
 }
 
@@ -198,6 +225,7 @@ func FuzzDecode(f *testing.F) {
 	f.Add(blobOf("p/0", full(1), full(2)))
 	f.Add(blobOf("x", event.Event{Raw: []byte{}, Attributes: []event.Attribute{{Key: "a", Value: event.Int(1)}}}))
 	f.Add([]byte(magic + "\x01\x00\x01\xff\xff\xff\xff\x0f"))
+	f.Add([]byte(magic + "\x02\x00\x01\xff\xff\xff\xff\x0f"))
 	f.Fuzz(func(t *testing.T, data []byte) {
 		if len(data) > sumSize {
 			data = appendSum(bytes.Clone(data[:len(data)-sumSize]))

@@ -15,6 +15,7 @@ import (
 // stored is a batch as it was read back. The strings of its events point into
 // the blob.
 type stored struct {
+	as     byte // the version of the blob
 	lane   string
 	runs   []run
 	events []event.Event
@@ -34,10 +35,11 @@ func decode(blob []byte) (*stored, error) {
 	if got := crc32.Checksum(body, castagnoli); got != sum {
 		return nil, fmt.Errorf("its checksum is %08x, but %08x was stored", got, sum)
 	}
-	if v := body[len(magic)]; v != version {
-		return nil, fmt.Errorf("has version %d, this program knows %d", v, version)
+	as := body[len(magic)]
+	if as < 1 || as > version {
+		return nil, fmt.Errorf("has version %d, this program knows up to %d", as, version)
 	}
-	c := &cursor{data: body, at: len(magic) + 1}
+	c := &cursor{data: body, at: len(magic) + 1, as: as}
 	s := c.batch()
 	if c.at != len(body) {
 		c.fail("bytes after the last event")
@@ -64,7 +66,7 @@ func (s *stored) without(blob []byte, keep func(i int) bool) []byte {
 			i++
 		}
 	}
-	buf := appendHead(make([]byte, 0, len(blob)), s.lane)
+	buf := appendHead(make([]byte, 0, len(blob)), s.as, s.lane)
 	buf = appendRuns(buf, len(origins), func(i int) event.Origin { return origins[i] })
 	return appendSum(append(buf, rest...))
 }
@@ -88,6 +90,7 @@ const (
 type cursor struct {
 	data  []byte
 	at    int
+	as    byte // the version
 	err   error
 	zone  *time.Location // of the last event that had one
 	shift int
@@ -102,7 +105,7 @@ func (c *cursor) fail(what string) {
 }
 
 func (c *cursor) batch() *stored {
-	s := &stored{lane: c.text()}
+	s := &stored{as: c.as, lane: c.text()}
 	total := 0
 	for range c.count(smallestRun) {
 		n := c.uvarint()
@@ -145,6 +148,9 @@ func (c *cursor) event(e *event.Event) {
 		for i := range e.Attributes {
 			e.Attributes[i] = event.Attribute{Key: c.text(), Value: c.value()}
 		}
+	}
+	if c.as > 1 {
+		e.Replays = int32(min(c.uvarint(), math.MaxInt32))
 	}
 }
 

@@ -14,10 +14,11 @@ import (
 //
 // A run says how many of the next events came from one origin. Numbers are
 // varints, strings their length and their bytes; of the events, every field is
-// there. Whatever a later program changes gets a new version.
+// there. Whatever a later program changes gets a new version. Version 1, which
+// is still read, has no count of replays.
 const (
 	magic   = "MSB"
-	version = 1
+	version = 2
 	sumSize = 4
 )
 
@@ -58,7 +59,7 @@ func (r *recorder) open(b *event.Batch) []byte {
 		}
 	}
 	r.rows = rows
-	buf := appendHead(r.blob[:0], b.Lane())
+	buf := appendHead(r.blob[:0], version, b.Lane())
 	buf = appendRuns(buf, len(rows), func(i int) event.Origin { return b.Origin(rows[i].row) })
 	for i := 0; i < len(rows); {
 		j := i + 1
@@ -72,9 +73,9 @@ func (r *recorder) open(b *event.Batch) []byte {
 	return r.blob
 }
 
-func appendHead(buf []byte, lane string) []byte {
+func appendHead(buf []byte, as byte, lane string) []byte {
 	buf = append(buf, magic...)
-	buf = append(buf, version)
+	buf = append(buf, as)
 	return appendString(buf, lane)
 }
 
@@ -137,7 +138,7 @@ func appendEvent(buf []byte, e *event.Event) []byte {
 	for i := range e.Attributes {
 		buf = appendAttribute(buf, &e.Attributes[i])
 	}
-	return buf
+	return binary.AppendUvarint(buf, uint64(max(0, e.Replays)))
 }
 
 func appendAttribute(buf []byte, a *event.Attribute) []byte {
