@@ -66,8 +66,11 @@ func (f *dlqFlags) desks(ctx context.Context, p *program, file string, writes bo
 		return nil, nil, err
 	}
 	if e != nil {
-		e.tellAbsent(p.err, pipeline)
+		e.tellAbsent(p.err)
 		desks, err := e.desks(ctx, f.Route)
+		if err == nil {
+			e.tellClosed(p.err, f.Route)
+		}
 		return desks, nothing, err
 	}
 	if len(f.Only) == 0 {
@@ -103,6 +106,9 @@ func (f *dlqFlags) engine(ctx context.Context, pipeline *config.Pipeline) (*dlqE
 		}
 	}
 	err := e.ask(ctx)
+	if pipeline != nil && pipeline.Name == e.answer.Pipeline {
+		e.pipeline = pipeline
+	}
 	switch {
 	case err == nil && (f.Addr != "" || pipeline == nil || f.meant(e, pipeline)):
 		return e, nil
@@ -133,16 +139,12 @@ func (f *dlqFlags) meant(e *dlqEngine, pipeline *config.Pipeline) bool {
 }
 
 // tellAbsent names the routes of the pipeline that the engine does not run.
-func (e *dlqEngine) tellAbsent(out io.Writer, pipeline *config.Pipeline) {
-	if pipeline == nil || e.answer.Pipeline != pipeline.Name {
+func (e *dlqEngine) tellAbsent(out io.Writer) {
+	if e.pipeline == nil {
 		return
 	}
-	here := make(map[string]bool)
-	for _, r := range e.answer.Routes {
-		here[r.Name] = true
-	}
-	for i := range pipeline.Routes {
-		if name := pipeline.Routes[i].Name; !here[name] {
+	for i := range e.pipeline.Routes {
+		if name := e.pipeline.Routes[i].Name; e.route(name) == nil {
 			fmt.Fprintf(out, "not looked at here: route %s, which the engine at %s does not run; --addr or --only finds the process that does\n", name, e.addr)
 		}
 	}
@@ -150,18 +152,13 @@ func (e *dlqEngine) tellAbsent(out io.Writer, pipeline *config.Pipeline) {
 
 // dlqEngine is a running engine.
 type dlqEngine struct {
-	addr   string
-	client *http.Client
-	token  string
-	answer struct {
-		Pipeline string `json:"pipeline"`
-		Routes   []struct {
-			Name   string `json:"name"`
-			Stages []struct {
-				Name string     `json:"name"`
-				Kind stage.Kind `json:"kind"`
-			} `json:"stages"`
-		} `json:"routes"`
+	addr     string
+	client   *http.Client
+	token    string
+	pipeline *config.Pipeline // by its file; nil: none is named, or another
+	answer   struct {
+		Pipeline string     `json:"pipeline"`
+		Routes   []dlqRoute `json:"routes"`
 	}
 }
 
@@ -192,7 +189,8 @@ func (e *dlqEngine) ask(ctx context.Context) error {
 // desks finds out which stages have a store.
 func (e *dlqEngine) desks(ctx context.Context, route string) ([]*dlqDesk, error) {
 	var found deskSet
-	for _, r := range e.answer.Routes {
+	for i := range e.answer.Routes {
+		r := &e.answer.Routes[i]
 		if route != "" && r.Name != route {
 			continue
 		}
@@ -202,16 +200,20 @@ func (e *dlqEngine) desks(ctx context.Context, route string) ([]*dlqDesk, error)
 			}
 			d := &dlqDesk{base: e.root() + stage.PoisonPath + url.PathEscape(r.Name) + "/" + url.PathEscape(s.Name) + "/", client: e.client, token: e.token}
 			err := d.get(ctx, "", &d.info)
-			if isNotFound(err) {
+			if notServed(err) {
 				continue
 			}
 			if err != nil {
 				return nil, err
 			}
+			r.open = true
 			found.add(d)
 		}
 	}
-	return found.list(route)
+	if len(found.desks) == 0 {
+		return nil, e.noDesks(route)
+	}
+	return found.desks, nil
 }
 
 // deskSet collects stores, each once.
@@ -224,17 +226,6 @@ func (s *deskSet) add(d *dlqDesk) {
 		}
 	}
 	s.desks = append(s.desks, d)
-}
-
-func (s *deskSet) list(route string) ([]*dlqDesk, error) {
-	if len(s.desks) > 0 {
-		return s.desks, nil
-	}
-	where := "the pipeline"
-	if route != "" {
-		where = "route " + route
-	}
-	return nil, &codeError{ExitUsage, fmt.Errorf("%s has no poison queue, or it is not open", where)}
 }
 
 // statusError is an answer that is not 200.

@@ -80,7 +80,10 @@ func (o *offline) desks(ctx context.Context, route string) ([]*dlqDesk, error) {
 		}
 		found.add(d)
 	}
-	return found.list(route)
+	if len(found.desks) == 0 {
+		return nil, noneIn(o.pipeline, route)
+	}
+	return found.desks, nil
 }
 
 // settings are those of a stage or resource, without an engine.
