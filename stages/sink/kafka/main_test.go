@@ -65,9 +65,12 @@ func config(change ...func(*Config)) *Config {
 	return c
 }
 
+// openSink opens a sink with the patience that a busy machine needs; a test that
+// is about the end of patience says so.
 func openSink(t testing.TB, cluster *kafka.Cluster, change ...func(*Config)) *writer {
 	t.Helper()
-	w, err := config(change...).Open(t.Context(), using(t, cluster))
+	patient := func(c *Config) { c.DeliveryTimeout = stage.Duration(2 * time.Minute) }
+	w, err := config(append([]func(*Config){patient}, change...)...).Open(t.Context(), using(t, cluster))
 	if err != nil {
 		t.Fatal(err)
 	}
