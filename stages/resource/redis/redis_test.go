@@ -20,7 +20,7 @@ func TestMain(m *testing.M) { leaks.Main(m) }
 func open(t *testing.T, address string, variables map[string]string) *Store {
 	t.Helper()
 	c := Stage.New().(*Config)
-	c.URL = stage.Secret(address)
+	c.URL, c.Timeout, c.ConnectTimeout = stage.Secret(address), stage.Duration(time.Minute), stage.Duration(time.Minute) // busy is not away
 	var p stage.Problems
 	if c.Validate(&p); len(p.Found) > 0 {
 		t.Fatalf("problems: %+v", p.Found)
