@@ -44,7 +44,11 @@ func New(ctx context.Context, p *config.Pipeline, log *slog.Logger) (*Engine, er
 	if err != nil {
 		return nil, err
 	}
-	e := &Engine{pipeline: p, log: log, around: newSurroundings(p.Name, log, dir), started: time.Now(), enough: make(chan struct{}, 1)}
+	around := newSurroundings(p.Name, log, dir)
+	if around.folder, err = folderOf(p); err != nil {
+		return nil, errors.Join(err, dir.Close())
+	}
+	e := &Engine{pipeline: p, log: log, around: around, started: time.Now(), enough: make(chan struct{}, 1)}
 	e.resources, err = e.around.openResources(ctx, p)
 	if err != nil {
 		return nil, errors.Join(err, dir.Close())

@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strings"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -44,6 +45,7 @@ func (o opened) close(ctx context.Context) error {
 // surroundings is what the Settings of all stages of a pipeline share.
 type surroundings struct {
 	pipeline  string
+	folder    string // of the pipeline file
 	instance  string
 	log       *slog.Logger
 	registry  *prometheus.Registry
@@ -64,6 +66,18 @@ func newSurroundings(pipeline string, log *slog.Logger, dir *state.Dir) *surroun
 	}
 }
 
+// folderOf is where the pipeline file is; "" for a pipeline that is in none.
+func folderOf(p *config.Pipeline) (string, error) {
+	if p.File == "" {
+		return "", nil
+	}
+	folder, err := filepath.Abs(p.BaseDir)
+	if err != nil {
+		return "", fmt.Errorf("finding the folder of %s: %w", p.File, err)
+	}
+	return folder, nil
+}
+
 // settings makes the Settings of one stage, and the function that takes back
 // what the stage has put up through them.
 func (s *surroundings) settings(route, name string, step int) (stage.Settings, func()) {
@@ -75,7 +89,7 @@ func (s *surroundings) settings(route, name string, step int) (stage.Settings, f
 		prometheus.Labels{"pipeline": s.pipeline, "route": route, "stage": name}, s.registry)}
 	mounted := s.mounts.scope()
 	return stage.Settings{
-			Pipeline: s.pipeline, Route: route, Name: name, Instance: s.instance, Step: step,
+			Pipeline: s.pipeline, Folder: s.folder, Route: route, Name: name, Instance: s.instance, Step: step,
 			Log: log.With("stage", name), Metrics: metrics, Clock: stage.SystemClock,
 			State: s.state.DB, StateDir: s.state.Path,
 			Mount: mounted.mount, Resource: s.resource,

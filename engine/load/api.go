@@ -13,13 +13,16 @@ import (
 // with the engine; ?ttl=30s for a time, ?name= for what to call it), or a map
 // with `load` and `content` or one of them, as the source has them, to change
 // what events say too; PATCH takes a Patch. What is wrong is answered with 422
-// and all problems, and changes nothing.
+// and all problems, and changes nothing. What is sent may name files below the
+// folder of the pipeline file, and those that this names itself; they are
+// relative to the working directory of the engine.
 func Path(route string) string { return "/api/v1/routes/" + route + "/load" }
 
 // ContentPath is where what the events of a route's source say is served: GET
 // answers with it, as JSON; PUT takes another (YAML or JSON), PATCH what to lay
 // over it, and both answer with a Report. ?ttl= is for a time, ?file= where
-// it was read from, to which the files that it names are relative.
+// it was read from, to which the files that it names are relative. They must be
+// those that Path allows.
 func ContentPath(route string) string { return Path(route) + "/content" }
 
 // JournalPath is where the last run of a route's load is served as a recording,

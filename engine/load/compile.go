@@ -3,7 +3,6 @@ package load
 import (
 	"bytes"
 	"math"
-	"os"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -16,7 +15,7 @@ const (
 	maxPhases = 1000
 	maxParts  = 100_000
 	maxTimes  = stage.Duration(200 * 365 * 24 * 3600 * 1e9) // 200 years
-	maxFile   = 256 << 20                                   // bytes of a trace
+	maxFile   = 256 << 20                                   // bytes of all traces
 )
 
 // Compile makes a plan. What is wrong is added to the problems, by key within
@@ -66,6 +65,8 @@ type compiler struct {
 	seed     int64
 	traces   [][]byte // what the files of traces hold
 	files    []string
+	size     int64 // bytes of the files of traces, also of those that are wrong
+	lines    int   // of traces
 	parts    int
 	drawn    uint64 // shapes with periods by chance
 }
@@ -295,14 +296,19 @@ func (c *compiler) trace(key string, t *Trace) curve {
 		c.add(key+".file", "is required: name a CSV file with a time and a count in each line")
 		return nil
 	}
-	data, err := readTraceFile(string(t.File))
+	data, err := ReadFile(string(t.File), maxFile-c.size)
 	if err != nil {
 		c.add(key+".file", "%s cannot be read: %v", t.File, err)
 		return nil
 	}
+	c.size += int64(len(data))
 	points, err := ReadTrace(bytes.NewReader(data), or(t.Time, "timestamp"), or(t.Value, "value"))
 	if err != nil {
 		c.add(key+".file", "%s: %v", t.File, err)
+		return nil
+	}
+	if c.lines += len(points); c.lines > maxTrace {
+		c.add(key+".file", "%s: the traces of a profile must have at most %d lines together", t.File, maxTrace)
 		return nil
 	}
 	if speed == 0 || scale == 0 {
@@ -317,23 +323,6 @@ func (c *compiler) trace(key string, t *Trace) curve {
 		}
 	}
 	return made
-}
-
-func readTraceFile(name string) ([]byte, error) {
-	info, err := os.Stat(name)
-	switch {
-	case err != nil:
-		return nil, cause(err)
-	case !info.Mode().IsRegular():
-		return nil, errNotFile
-	case info.Size() > maxFile:
-		return nil, errTooLarge
-	}
-	data, err := os.ReadFile(name)
-	if err != nil {
-		return nil, cause(err)
-	}
-	return data, nil
 }
 
 func (c *compiler) factor(key string, f *float64) float64 {

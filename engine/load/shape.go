@@ -1,9 +1,6 @@
 package load
 
 import (
-	"errors"
-	"fmt"
-	"io/fs"
 	"math"
 	"slices"
 	"strconv"
@@ -11,20 +8,6 @@ import (
 
 	"millrace/engine/stage"
 )
-
-var (
-	errNotFile  = errors.New("is not a file")
-	errTooLarge = fmt.Errorf("is larger than %v", stage.Size(maxFile))
-)
-
-// cause is an error without the file name, which the problem says already.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
 
 // shape makes the curve of a shape that lasts at most so long; nil when it is
 // impossible, which has been reported then.

@@ -24,7 +24,8 @@ type Point struct {
 }
 
 // ReadTrace reads a trace from CSV with a header line. timeColumn and
-// valueColumn name the columns. The error names the line.
+// valueColumn name the columns. The error names the line, and repeats nothing of
+// what stands there: it may be shown to who cannot read the file.
 func ReadTrace(r io.Reader, timeColumn, valueColumn string) ([]Point, error) {
 	rows := csv.NewReader(r)
 	rows.ReuseRecord, rows.FieldsPerRecord = true, -1
@@ -39,9 +40,9 @@ func ReadTrace(r io.Reader, timeColumn, valueColumn string) ([]Point, error) {
 	}
 	header = slices.Clone(header)
 	times, values := slices.Index(header, timeColumn), slices.Index(header, valueColumn)
-	for column, at := range map[string]int{timeColumn: times, valueColumn: values} {
+	for i, at := range []int{times, values} {
 		if at < 0 {
-			return nil, fmt.Errorf("has no column %q; its header has %s", column, short(strings.Join(header, ", ")))
+			return nil, fmt.Errorf("has no column %q in its header; name the columns by time: and value:", []string{timeColumn, valueColumn}[i])
 		}
 	}
 	return readPoints(rows, times, values)
@@ -66,7 +67,7 @@ func readPoints(rows *csv.Reader, times, values int) (points []Point, err error)
 		}
 		count, err := strconv.ParseFloat(strings.TrimSpace(record[values]), 64)
 		if err != nil || !(count >= 0) || count > 1e15 {
-			return nil, fmt.Errorf("line %d: the count must be a number from 0 to 1e15, got %q", line, short(record[values]))
+			return nil, fmt.Errorf("line %d: the count must be a number from 0 to 1e15", line)
 		}
 		if len(points) == 0 {
 			first = at
@@ -74,7 +75,7 @@ func readPoints(rows *csv.Reader, times, values int) (points []Point, err error)
 		p := Point{at.Sub(first), count}
 		switch n := len(points); {
 		case n > 0 && p.At <= points[n-1].At:
-			return nil, fmt.Errorf("line %d: times must rise, and %q is not after the line before", line, short(record[times]))
+			return nil, fmt.Errorf("line %d: times must rise, and this one is not after the one before", line)
 		case n == maxTrace:
 			return nil, fmt.Errorf("has more than %d lines", maxTrace)
 		}
@@ -98,15 +99,7 @@ func parseTime(s string) (time.Time, error) {
 			return t, nil
 		}
 	}
-	return time.Time{}, fmt.Errorf("the time must be RFC 3339, 2006-01-02 15:04:05 or a number of seconds, got %q", short(s))
-}
-
-// short keeps what a file holds from filling a problem.
-func short(s string) string {
-	if len(s) > 40 {
-		return s[:40] + "…"
-	}
-	return s
+	return time.Time{}, errors.New("the time must be RFC 3339, 2006-01-02 15:04:05 or a number of seconds")
 }
 
 // traceCurve spreads each count over the time until the next one. The last

@@ -14,6 +14,7 @@ import (
 // writes, the Settings what the code passes in.
 type Settings struct {
 	Pipeline string
+	Folder   string // that the pipeline file is in, absolute; "": it is in none
 	Route    string // "" for resources
 	Name     string // of the stage in the pipeline file
 	Instance string // of this process: host name and process id

@@ -38,6 +38,28 @@ type decoder struct {
 	nodes  int
 	most   int // nodes; 0: maxNodes
 	found  Problems
+	may    Files
+	named  []namedFile
+}
+
+// namedFile is where a text names a file.
+type namedFile struct {
+	place
+	key  string
+	file stage.Path
+}
+
+// allowed reports the files that the text names so far and must not.
+func (d *decoder) allowed() {
+	for _, n := range d.named {
+		if d.may == nil {
+			break
+		}
+		if err := d.may(string(n.file)); err != nil {
+			d.fail(n.place, n.key, "%v", err)
+		}
+	}
+	d.named = nil
 }
 
 func (d *decoder) fail(at place, key, format string, args ...any) {
@@ -223,9 +245,16 @@ func sorted(fields map[string]reflect.Value) []string {
 func (d *decoder) scalar(v reflect.Value, n *yaml.Node, key string) {
 	fail := func(rule string) { d.fail(place{n.Line, n.Column}, key, "must be %s, got %q", rule, short(n.Value)) }
 	if path, ok := v.Addr().Interface().(*stage.Path); ok {
-		if *path = stage.Path(n.Value); n.Value != "" && !filepath.IsAbs(n.Value) {
+		switch {
+		case n.Value == "":
+			*path = ""
+			return
+		case filepath.IsAbs(n.Value):
+			*path = stage.Path(filepath.Clean(n.Value)) // as it is looked at
+		default:
 			*path = stage.Path(filepath.Join(filepath.Dir(d.file), n.Value))
 		}
+		d.named = append(d.named, namedFile{place{n.Line, n.Column}, key, *path})
 		return
 	}
 	if text, ok := v.Addr().Interface().(encoding.TextUnmarshaler); ok {

@@ -8,10 +8,6 @@ package read
 import (
 	"bytes"
 	"cmp"
-	"errors"
-	"fmt"
-	"io"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -96,7 +92,7 @@ func NameOf(p load.Profile, file string) string {
 
 // File makes a plan of a profile in a file. The error is a Problems.
 func File(name string) (*load.Plan, error) {
-	data, err := content(name, maxProfile)
+	data, err := load.ReadFile(name, maxProfile)
 	if err != nil {
 		return nil, Problems{{File: name, Text: "cannot be read: " + err.Error()}}
 	}
@@ -198,7 +194,7 @@ func named(p load.Profile, found *stage.Problems) load.Profile {
 // fromFile reads a profile's file. A file names no other profile: what it says
 // is all there is to it.
 func fromFile(p load.Profile, found *stage.Problems) load.Profile {
-	data, err := content(string(p.File), maxProfile)
+	data, err := load.ReadFile(string(p.File), maxProfile)
 	if err != nil {
 		found.Add("file", "%s cannot be read: %v", p.File, err)
 		return load.Profile{}
@@ -222,37 +218,10 @@ func fromFile(p load.Profile, found *stage.Problems) load.Profile {
 	return p.Over(base)
 }
 
-func content(name string, most int64) ([]byte, error) {
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, cause(err)
-	}
-	defer f.Close()
-	if info, err := f.Stat(); err == nil && info.IsDir() {
-		return nil, errors.New("is a directory")
-	}
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err != nil {
-		return nil, cause(err)
-	}
-	if int64(len(data)) > most {
-		return nil, fmt.Errorf("is larger than %v", stage.Size(most))
-	}
-	return data, nil
-}
-
-// cause is an error without the file name, which the problem says already.
-func cause(err error) error {
-	var p *fs.PathError
-	if errors.As(err, &p) {
-		return p.Err
-	}
-	return err
-}
-
 // Sent makes a plan of a profile that was sent over the network, in YAML, JSON
 // or by the name of one that comes with the engine. It may not name a profile's
-// file: who sends it has it. The error is a Problems.
+// file: who sends it has it. Other files that it names are read, whatever they
+// are: for who checks what will be sent. The error is a Problems.
 func Sent(data []byte) (*load.Plan, error) {
 	d := &decoder{places: map[string]place{}}
 	if root := d.document(data, "a profile has phases: [{constant: 5k/s}]"); root != nil {

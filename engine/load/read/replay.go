@@ -22,7 +22,7 @@ func replayed(p load.Profile, found *stage.Problems) *load.Plan {
 		return nil
 	}
 	file := string(p.Journal)
-	data, err := content(file, maxJournal)
+	data, err := load.ReadFile(file, maxJournal)
 	if err != nil {
 		found.Add("journal", "%s cannot be read: %v", file, err)
 		return nil

@@ -28,10 +28,10 @@ const (
 
 // SentSheet reads what was sent over the network: a profile, as Sent does, or a
 // map with `load`, a profile, and `content`, what events are to say, or one of
-// them. The content is decoded over what content, a pointer, holds. The error
-// is a Problems.
-func SentSheet(data []byte, content any) (*Sheet, error) {
-	d := &decoder{places: map[string]place{}}
+// them. The content is decoded over what content, a pointer, holds. It may name
+// the files that may allows. The error is a Problems.
+func SentSheet(data []byte, content any, may Files) (*Sheet, error) {
+	d := &decoder{places: map[string]place{}, may: may}
 	s := &Sheet{places: d}
 	root := d.document(data, "a profile has phases: [{constant: 5k/s}]")
 	switch {
@@ -71,6 +71,7 @@ func (d *decoder) sheet(s *Sheet, root *yaml.Node, content any) {
 		case key.Value == contentKey:
 			s.Content = true
 			d.value(reflect.ValueOf(content).Elem(), value, contentKey, 0)
+			d.allowed()
 		default:
 			d.fail(at, key.Value, "unknown key; known keys: content, load; what is of the profile stands under load")
 		}
@@ -97,6 +98,9 @@ func (d *decoder) sent(root *yaml.Node, key string) *load.Plan {
 			"give it in the pipeline file")
 		return nil
 	}
+	if d.allowed(); len(d.found) > before {
+		return nil
+	}
 	var found stage.Problems
 	plan := Compile(profile, &found)
 	for i, f := range found.Found {
@@ -112,11 +116,12 @@ func (d *decoder) sent(root *yaml.Node, key string) *load.Plan {
 
 // Content reads a content alone over what into, a pointer, holds. name is the
 // file that it comes from, to which the files that it names are relative; ""
-// for nowhere. The error is a Problems.
-func Content(name string, data []byte, into any) (*Sheet, error) {
-	d := &decoder{file: name, places: map[string]place{}}
+// for nowhere. It may name those that may allows. The error is a Problems.
+func Content(name string, data []byte, into any, may Files) (*Sheet, error) {
+	d := &decoder{file: name, places: map[string]place{}, may: may}
 	if root := d.document(data, "a content has a template: service_logs"); root != nil {
 		d.value(reflect.ValueOf(into).Elem(), root, contentKey, 0)
+		d.allowed()
 	}
 	if len(d.found) > 0 {
 		return nil, d.found

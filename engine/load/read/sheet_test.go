@@ -2,6 +2,8 @@ package read_test
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
@@ -31,7 +33,7 @@ func TestASheetHasAProfileOrAContentOrBoth(t *testing.T) {
 		"{load: {phases: [{constant: 1/s}]}, content: {often: {x: 1}}}": {true, true},
 	} {
 		var c words
-		sheet, err := read.SentSheet([]byte(text), &c)
+		sheet, err := read.SentSheet([]byte(text), &c, nil)
 		if err != nil || (sheet.Plan != nil) != want.plan || sheet.Content != want.content {
 			t.Errorf("%q: %+v %v", text, sheet, err)
 		}
@@ -41,7 +43,7 @@ func TestASheetHasAProfileOrAContentOrBoth(t *testing.T) {
 func TestContentIsLaidOverWhatIsThere(t *testing.T) {
 	before := words{Text: "a", Often: map[string]float64{"x": 1, "y": 2}, Parts: map[string]words{"p": {Text: "p", Share: 0.5}}, More: []words{{Text: "m"}}}
 	got := before
-	if _, err := read.Content("/dir/c.yaml", []byte("often: {y: 3, z: 4}\nparts: {p: {share: 10%}}\nmore: []\nfile: e.avsc\n"), &got); err != nil {
+	if _, err := read.Content("/dir/c.yaml", []byte("often: {y: 3, z: 4}\nparts: {p: {share: 10%}}\nmore: []\nfile: e.avsc\n"), &got, nil); err != nil {
 		t.Fatal(err)
 	}
 	want := words{
@@ -71,7 +73,7 @@ func TestProblemsOfASheetHaveTheirPlaces(t *testing.T) {
 		"content: &a {parts: {x: *a}}":                        {"nested too deeply"},
 	} {
 		var c words
-		_, err := read.SentSheet([]byte(text), &c)
+		_, err := read.SentSheet([]byte(text), &c, nil)
 		var found read.Problems
 		if !errors.As(err, &found) || len(found) != len(want) {
 			t.Errorf("%q: %v", text, err)
@@ -87,7 +89,7 @@ func TestProblemsOfASheetHaveTheirPlaces(t *testing.T) {
 
 func TestProblemsFoundLaterGetThePlacesOfTheirKeys(t *testing.T) {
 	var c words
-	sheet, err := read.Content("c.yaml", []byte("text: a\noften:\n  x: -1\n"), &c)
+	sheet, err := read.Content("c.yaml", []byte("text: a\noften:\n  x: -1\n"), &c, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -103,13 +105,69 @@ func TestProblemsFoundLaterGetThePlacesOfTheirKeys(t *testing.T) {
 	}
 }
 
+func TestWhatIsSentNamesFilesBelowTheFolderOnly(t *testing.T) {
+	top := t.TempDir()
+	folder := filepath.Join(top, "pipelines")
+	for _, dir := range []string{filepath.Join(folder, "below"), filepath.Join(top, "pipelines2")} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const trace = "timestamp,value\n0,10\n1,20\n"
+	secret, own := write(t, top, "secret.csv", trace), write(t, top, "own.csv", trace)
+	write(t, folder, "t.csv", trace)
+	write(t, folder, "below/t.csv", trace)
+	write(t, top, "pipelines2/t.csv", trace)
+	for link, to := range map[string]string{
+		filepath.Join(folder, "out.csv"): secret, filepath.Join(folder, "up"): top, filepath.Join(folder, "in.csv"): "below/t.csv",
+		filepath.Join(folder, "nowhere.csv"): filepath.Join(top, "none.csv"), filepath.Join(top, "other"): folder,
+	} {
+		if err := os.Symlink(to, link); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const rule = "must be below "
+	may := read.Below(folder, own, "")
+	for name, want := range map[string]string{
+		folder + "/t.csv": "", folder + "/below/t.csv": "", folder + "/below/../t.csv": "", folder + "/in.csv": "", own: "",
+		folder + "/../own.csv": "", top + "/other/t.csv": rule,
+		secret: rule, folder + "/out.csv": rule, folder + "/up/secret.csv": rule, folder + "/../secret.csv": rule, top + "/pipelines2/t.csv": rule,
+		folder + "/nowhere.csv": "no such file", folder + "/none.csv": "no such file", top + "/none.csv": rule, "t.csv": rule, "/dev/zero": rule,
+		folder: "is a directory", folder + "/up/../secret.csv": "no such file", // read as it is looked at
+	} {
+		for text, key := range map[string]string{
+			"{phases: [{trace: {file: " + name + "}, for: 1s}]}":       "phases.0.trace.file",
+			"load: {phases: [{trace: {file: " + name + "}, for: 1s}]}": "load.phases.0.trace.file",
+		} {
+			_, err := read.SentSheet([]byte(text), &words{}, may)
+			if want == "" && err != nil || want != "" && (err == nil || !strings.HasPrefix(err.Error(), key+": ") || !strings.Contains(err.Error(), want)) {
+				t.Errorf("%s: %v, want %q", text, err, want)
+			}
+		}
+		_, err := read.Content("", []byte("{file: "+name+"}"), &words{}, may)
+		if name == folder { // nothing has read it
+			want = ""
+		}
+		if want == "" && err != nil || want != "" && (err == nil || !strings.Contains(err.Error(), want)) {
+			t.Errorf("content of %s: %v, want %q", name, err, want)
+		}
+	}
+	if _, err := read.Content(folder+"/c.yaml", []byte("parts: {a: {file: ../secret.csv}}"), &words{}, may); err == nil ||
+		!strings.HasPrefix(err.Error(), folder+"/c.yaml:1:19: content.parts.a.file: must be below "+folder+", where the pipeline file is, when it is sent; got "+secret) {
+		t.Errorf("got %v", err)
+	}
+	if _, err := read.Content("", []byte("file: "+folder+"/t.csv"), &words{}, read.Below("")); err == nil || !strings.Contains(err.Error(), "which has none") {
+		t.Errorf("without a folder: %v", err)
+	}
+}
+
 func FuzzASheetIsReadOrRefused(f *testing.F) {
 	for _, text := range []string{"flash", "{content: {text: a, often: {a: 1}}, load: {phases: [{constant: 1/s}]}}", "content: &a [*a]", "? {a: b}\n: c", "{content: {}, content: {}}"} {
 		f.Add([]byte(text))
 	}
 	f.Fuzz(func(t *testing.T, text []byte) {
 		var c words
-		sheet, err := read.SentSheet(text, &c)
+		sheet, err := read.SentSheet(text, &c, nil)
 		var found read.Problems
 		switch {
 		case err == nil && sheet.Plan == nil && !sheet.Content:

@@ -35,6 +35,7 @@ type desk struct {
 	journal journal.Journal
 	watch   watch
 	profile load.Profile // as the pipeline file has it
+	files   read.Files   // that what is sent may name
 	seed    int64
 	running string     // instance
 	editing sync.Mutex // one change of the content at a time: each is laid over the one before
@@ -156,7 +157,7 @@ func (d *desk) exchange(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	content := usualContent()
-	sheet, err := read.SentSheet(body, &content)
+	sheet, err := read.SentSheet(body, &content, d.files)
 	if err != nil {
 		refuse(w, err)
 		return
@@ -223,7 +224,7 @@ func (d *desk) patch(w http.ResponseWriter, r *http.Request) {
 		d.editing.Lock()
 		defer d.editing.Unlock()
 		content := d.saying()
-		sheet, err := read.Content("", p.Content, &content)
+		sheet, err := read.Content("", p.Content, &content, d.files)
 		if err == nil {
 			c.Content, err = d.compile(content, sheet)
 		}

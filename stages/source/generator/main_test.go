@@ -6,6 +6,7 @@ import (
 	goflag "flag"
 	"io"
 	"net/http"
+	"os"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func config(change ...func(*Config)) *Config {
 // settings are what the engine would pass in; mux is where the API is mounted.
 func settings(mux *http.ServeMux) stage.Settings {
 	return stage.Settings{
-		Pipeline: "p", Route: "r", Name: "generator", Instance: "host-1",
+		Pipeline: "p", Folder: os.TempDir(), Route: "r", Name: "generator", Instance: "host-1",
 		Metrics: prometheus.NewRegistry(), Clock: stage.SystemClock,
 		Mount: func(path string, h http.Handler) error { mux.Handle(path, h); return nil },
 	}

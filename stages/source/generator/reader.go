@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -12,6 +13,7 @@ import (
 
 	"millrace/engine/event"
 	"millrace/engine/load"
+	"millrace/engine/load/read"
 	"millrace/engine/stage"
 )
 
@@ -46,6 +48,7 @@ func newReader(c *Config, s stage.Settings, plan *load.Plan, prog *program, rand
 	}
 	r.desk = newDesk(r, s)
 	r.desk.seed, r.desk.running = c.Seed, s.Instance
+	r.desk.files = read.Below(s.Folder, append(slices.Clone(plan.Traces()), string(c.Content.Avro))...)
 	r.parcels.New = func() any {
 		p := &parcel{scribes: make([]scribe, r.threads)}
 		for i := range p.scribes {

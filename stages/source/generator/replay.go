@@ -41,7 +41,7 @@ func (c *Config) replays(plan *load.Plan, p *stage.Problems) *load.Plan {
 // replayed makes a content of a run ready.
 func replayed(run load.Run, hash string, text []byte) (*program, error) {
 	content := usualContent()
-	sheet, err := read.Content("", text, &content)
+	sheet, err := read.Content("", text, &content, nil)
 	if err != nil {
 		return nil, err
 	}

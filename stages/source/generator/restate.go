@@ -56,7 +56,7 @@ func (d *desk) restate(w http.ResponseWriter, r *http.Request) {
 		content = d.saying()
 	}
 	c := load.Change{TTL: ttl}
-	sheet, err := read.Content(r.URL.Query().Get("file"), body, &content)
+	sheet, err := read.Content(r.URL.Query().Get("file"), body, &content, d.files)
 	if err == nil {
 		c.Content, err = d.compile(content, sheet)
 	}

@@ -244,12 +244,12 @@ func TestContentReadsAndWritesItselfBack(t *testing.T) {
 		`{"template":"none","messages":["x {c}"],"sources":["s"],"fields":{"c":{"choice":["","b"]},"d":{"weighted":{"p":0.1,"q":0}},"e":{"regex":"[a-z]+"},"f":{"ref":"e"}}}`,
 	} {
 		content := usualContent()
-		if _, err := read.Content("", []byte(text), &content); err != nil {
+		if _, err := read.Content("", []byte(text), &content, nil); err != nil {
 			t.Errorf("%s: %v", text, err)
 			continue
 		}
 		again := usualContent()
-		if _, err := read.Content("", load.Encode(content), &again); err != nil || !reflect.DeepEqual(content, again) {
+		if _, err := read.Content("", load.Encode(content), &again, nil); err != nil || !reflect.DeepEqual(content, again) {
 			t.Errorf("%s became %s, which reads as %+v, want %+v (%v)", text, load.Encode(content), again, content, err)
 		}
 		var p stage.Problems

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strings"
 
 	"github.com/twmb/avro"
 
+	"millrace/engine/load"
 	"millrace/engine/stage"
 )
 
@@ -56,16 +56,9 @@ func (c Content) onSchema(p *stage.Problems) Content {
 }
 
 func readSchema(file string) (*avro.SchemaNode, error) {
-	info, err := os.Stat(file)
+	text, err := load.ReadFile(file, maxSchema)
 	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
-	}
-	if info.Size() > maxSchema {
-		return nil, fmt.Errorf("must be at most %v, %s has %v", stage.Size(maxSchema), file, stage.Size(info.Size()))
-	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("cannot be read: %w", err)
+		return nil, fmt.Errorf("%s cannot be read: %w", file, err)
 	}
 	schema, err := avro.Parse(string(text))
 	if err != nil {
