@@ -31,7 +31,8 @@ type dlqReplayCommand struct {
 // Help is shown below the flags.
 func (c *dlqReplayCommand) Help() string {
 	return "An event leaves its queue when it was delivered, or filtered by a rule of the route. One that fails again " +
-		"is stored again, its count of replays raised. The exit code is 1 when one failed again or was left."
+		"is stored again, its count of replays raised; one that a limit sheds stays. The exit code is 1 when one failed again or was left, " +
+		"also for having been replayed too often."
 }
 
 // Run replays each queue's events. With ctrl-C what was not settled stays.
@@ -153,7 +154,8 @@ func (t *tally) add(r *stage.PoisonReport) {
 	all.Undecided += r.Undecided
 }
 
-// verdict sums up more than one replay. That events are still bad is an error.
+// verdict sums up more than one replay. That events are still bad is an error,
+// unless nobody tried to change that.
 func (t *tally) verdict(out io.Writer, dry bool) error {
 	r := &t.report
 	switch {
@@ -163,8 +165,8 @@ func (t *tally) verdict(out io.Writer, dry bool) error {
 	default:
 		fmt.Fprintf(out, "all %d queues: %s%s\n", t.queues, replayed(r), leftAlone(r))
 	}
-	if bad := r.Poisoned + r.Left; bad > 0 {
-		return fmt.Errorf("%s of %s bad events are still stored; engine dlq ls groups them by reason", thousands(bad), thousands(r.Selected))
+	if bad := r.Poisoned + r.Left + r.Skipped; bad > 0 && !dry {
+		return fmt.Errorf("%s of %s bad events are still stored; engine dlq ls groups them by reason", thousands(bad), thousands(r.Selected+r.Skipped))
 	}
 	return nil
 }

@@ -71,7 +71,7 @@ func forwarded(e *event.Event, from event.Origin, wasRead bool) *kgo.Record {
 	}
 	r.Headers = []kgo.RecordHeader{
 		{Key: idHeader, Value: []byte(e.ID.String())},
-		{Key: ReplayHeader, Value: strconv.AppendInt(nil, int64(ReplaysOf(e)), 10)},
+		{Key: ReplayHeader, Value: strconv.AppendInt(nil, int64(e.Replays), 10)},
 	}
 	if len(e.TraceID) == 32 && len(e.SpanID) == 16 {
 		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "traceparent", Value: []byte("00-" + e.TraceID + "-" + e.SpanID + "-01")})

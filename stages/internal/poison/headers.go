@@ -32,7 +32,7 @@ const (
 func FromHeader(key string, value []byte, e *event.Event) error {
 	switch key {
 	case ReplayHeader:
-		SetReplays(e, value)
+		ReadReplays(e, string(value))
 	case idHeader:
 		if id, err := uuid.ParseBytes(value); err == nil && e.ID == uuid.Nil {
 			e.ID = id
@@ -42,9 +42,7 @@ func FromHeader(key string, value []byte, e *event.Event) error {
 		if err := eventjson.Merge(string(value), &merged); err != nil {
 			return fmt.Errorf("header %s: %w", key, err)
 		}
-		if n := ReplaysOf(e); n > ReplaysOf(&merged) {
-			merged.SetAttribute(Replays, event.Int(int64(n)))
-		}
+		SetReplays(&merged, int(e.Replays))
 		*e = merged
 	}
 	return nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net/url"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -28,7 +29,10 @@ func TestMain(m *testing.M) { leaks.Main(m) }
 
 func database(t testing.TB) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "state.db")+"?_pragma=journal_mode(WAL)")
+	// A test of the same name as another has a # in that of its folder, which would
+	// end the path of a plain file: URL, and the file be one for all of them in /tmp.
+	file := url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "state.db"), RawQuery: "_pragma=journal_mode(WAL)"}
+	db, err := sql.Open("sqlite", file.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,7 +130,7 @@ func entry(i int) Entry {
 
 func put(t testing.TB, store Store, entries ...Entry) {
 	t.Helper()
-	for _, err := range store.Put(context.Background(), entries) {
+	for _, err := range store.Put(context.Background(), entries, make([]bool, len(entries))) {
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -46,8 +46,8 @@ const (
 	FormEvent    = "event"    // made in the pipeline, so there are none: the event as JSON
 )
 
-// Replays is the attribute that tells how often an event was replayed, this
-// time included.
+// Replays is the attribute that shows how often an event was replayed, this
+// time included. Nothing goes by it: clients can send it (event.Event.Replays).
 const Replays = "replay_count"
 
 // ErrFull says that a store has no room now.
@@ -57,8 +57,10 @@ var ErrFull = errors.New("the poison queue is full")
 type Store interface {
 	// Put stores entries and says of each, by its index, whether that is
 	// acknowledged (nil). ErrFull asks to wait for room. ID and Version are the
-	// store's to give.
-	Put(context.Context, []Entry) []error
+	// store's to give. again says of which, by their index, the events were
+	// brought back by a replay: they take the room of the entries that they came
+	// from, and are stored also where there is none.
+	Put(ctx context.Context, entries []Entry, again []bool) []error
 	// Scan goes through the entries of the place as they are now, the oldest
 	// first.
 	Scan(context.Context) (Scanner, error)

@@ -206,13 +206,13 @@ func (r *Reader) parcel(picked []Picked) event.Parcel {
 	first := &picked[0].Entry.Origin
 	p := event.Parcel{
 		Events: make([]event.Event, len(picked)),
-		Origin: event.Origin{Kind: first.Kind, Name: first.Name, Partition: first.Partition},
+		Origin: event.Origin{Kind: first.Kind, Name: first.Name, Partition: first.Partition, Replay: true},
 	}
 	entries := make([]Fate, len(picked))
 	for i := range picked {
 		one := &picked[i]
 		p.Events[i] = one.Event
-		p.Events[i].SetAttribute(Replays, event.Int(int64(one.Entry.Replays+1)))
+		SetReplays(&p.Events[i], one.Entry.Replays+1)
 		if one.Bad != nil {
 			p.Refused = append(p.Refused, event.Refusal{Index: i, Err: stage.Bad(one.Bad)})
 		}

@@ -44,7 +44,7 @@ func TestEventsComeBackAsTheyWereAndLeaveTheStoreWhenDelivered(t *testing.T) {
 		put(t, open(), entry(1), entry(2), entry(3))
 		r := NewReader(open(), s, Reading{Codec: CodecAuto, By: "me", To: "route x"})
 		p, err := r.Read(t.Context())
-		if err != nil || len(p.Events) == 0 || p.Origin != (event.Origin{Kind: "kafka", Name: "logs", Partition: 2}) {
+		if err != nil || len(p.Events) == 0 || p.Origin != (event.Origin{Kind: "kafka", Name: "logs", Partition: 2, Replay: true}) {
 			t.Fatalf("got %+v, %v", p, err)
 		}
 		e := &p.Events[0]
@@ -246,7 +246,7 @@ func TestNoEventIsLost(t *testing.T) {
 		}
 		n := rapid.IntRange(1, 12).Draw(rt, "events")
 		for i := range n {
-			for _, err := range store.Put(context.Background(), []Entry{entry(i)}) {
+			for _, err := range store.Put(context.Background(), []Entry{entry(i)}, []bool{false}) {
 				if err != nil {
 					rt.Fatal(err)
 				}
@@ -270,7 +270,7 @@ func TestNoEventIsLost(t *testing.T) {
 					failed := entry(int(e.Offset))
 					failed.Replays = int(count.Int())
 					again = append(again, failed)
-					if err := store.Put(context.Background(), again[len(again)-1:])[0]; err != nil {
+					if err := store.Put(context.Background(), again[len(again)-1:], []bool{true})[0]; err != nil {
 						rt.Fatal(err)
 					}
 				}

@@ -118,7 +118,7 @@ func (t *table) where() (condition string, args []any) {
 }
 
 // Put stores as many entries as there is room for, in one transaction.
-func (t *table) Put(ctx context.Context, entries []Entry) []error {
+func (t *table) Put(ctx context.Context, entries []Entry, again []bool) []error {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	full := make([]bool, len(entries))
@@ -130,7 +130,7 @@ func (t *table) Put(ctx context.Context, entries []Entry) []error {
 			}
 		}
 		for i := range entries {
-			if count >= t.max {
+			if count >= t.max && !again[i] {
 				isNew, err := t.isNew(ctx, tx, &entries[i])
 				if err != nil {
 					return err
@@ -164,8 +164,8 @@ func (t *table) Put(ctx context.Context, entries []Entry) []error {
 	return errs
 }
 
-// isNew says whether an entry needs a row of its own. An event that was
-// replayed and failed again must find its place also when there is no other.
+// isNew says whether an entry needs a row of its own. An event that is read
+// again after a crash must find its place also when there is no other.
 func (t *table) isNew(ctx context.Context, tx *sql.Tx, e *Entry) (bool, error) {
 	var n int
 	err := tx.QueryRowContext(ctx, t.sql(exists), clean(e.Pipeline), clean(e.Route), e.EventID, e.Origin.Offset, sameness(e).String()).Scan(&n)

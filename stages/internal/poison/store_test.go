@@ -114,9 +114,9 @@ func TestAFullStoreTakesWhatIsInItAndNothingElse(t *testing.T) {
 	everywhere(t, 2, func(t *testing.T, open func() Store, _ Services) {
 		store := open()
 		put(t, store, entry(1), entry(2))
-		again := entry(2)
-		again.Replays = 1
-		errs := store.Put(t.Context(), []Entry{entry(3), again})
+		forged, again := entry(3), entry(2)
+		forged.Replays, again.Replays = 4, 1
+		errs := store.Put(t.Context(), []Entry{forged, again}, []bool{false, true})
 		if !errors.Is(errs[0], ErrFull) || errs[1] != nil {
 			t.Fatalf("got %v", errs)
 		}

@@ -53,9 +53,9 @@ func openTopic(ctx context.Context, p Place, s Services, o Options) (Store, erro
 
 // Put produces the records and waits for all of them. Those for which there is
 // no room are not produced.
-func (t *topic) Put(ctx context.Context, entries []Entry) []error {
+func (t *topic) Put(ctx context.Context, entries []Entry, again []bool) []error {
 	errs := make([]error, len(entries))
-	room, err := t.reserve(ctx, entries)
+	room, err := t.reserve(ctx, entries, again)
 	if err != nil {
 		err = named(t.place, t.classify(err))
 		for i := range errs {
@@ -83,13 +83,13 @@ func (t *topic) Put(ctx context.Context, entries []Entry) []error {
 // reserve says for which entries there is room. The topic is counted when it
 // may be full, and now and then, since others write to it too. An event that
 // was replayed and failed again takes the room of the entry it came from.
-func (t *topic) reserve(ctx context.Context, entries []Entry) ([]bool, error) {
+func (t *topic) reserve(ctx context.Context, entries []Entry, again []bool) ([]bool, error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	room := make([]bool, len(entries))
 	counted := false
 	for i := range entries {
-		if room[i] = entries[i].Replays > 0; room[i] {
+		if room[i] = again[i]; room[i] {
 			continue
 		}
 		if t.room == 0 && !counted {

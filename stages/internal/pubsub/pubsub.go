@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -25,6 +26,7 @@ import (
 	"millrace/engine/event"
 	"millrace/engine/stage"
 	"millrace/stages/internal/eventjson"
+	"millrace/stages/internal/poison"
 )
 
 // Codec says how the payload of a message and an event become each other.
@@ -37,7 +39,8 @@ const (
 	JSON Codec = "json"
 	// Raw is the message as it is: the payload is the event's message, the
 	// metadata its attributes, the UUID its id. What is read so and written so
-	// is the same.
+	// is the same. Of either codec, metadata poison.ReplayHeader is the event's
+	// count of replays, and no attribute of that name is written.
 	Raw Codec = "raw"
 )
 
@@ -88,6 +91,10 @@ func takeMetadata(metadata message.Metadata, e *event.Event) {
 	}
 	slices.Sort(names)
 	for _, name := range names {
+		if name == poison.ReplayHeader {
+			poison.ReadReplays(e, metadata[name])
+			continue
+		}
 		if name == CorrelationKey && (e.CorrelationID == "" || e.CorrelationID == metadata[name]) {
 			e.CorrelationID = metadata[name]
 			continue
@@ -107,12 +114,13 @@ func (c Codec) Encode(e *event.Event) (*message.Message, error) {
 	if c != Raw {
 		msg := message.NewMessage(id, eventjson.Append(make([]byte, 0, e.Size()+128), e))
 		setCorrelation(msg, e)
+		setReplays(msg, e)
 		return msg, nil
 	}
 	msg := message.NewMessage(id, []byte(e.Message))
 	for i := range e.Attributes {
 		switch key := e.Attributes[i].Key; key {
-		case eventjson.OriginalID:
+		case eventjson.OriginalID, poison.ReplayHeader: // the second is set below, and by nobody else
 		case UUIDHeader:
 			return nil, stage.Bad(fmt.Errorf("attribute %s: Watermill keeps the message's UUID under this name; remove or rename it", UUIDHeader))
 		default:
@@ -120,7 +128,16 @@ func (c Codec) Encode(e *event.Event) (*message.Message, error) {
 		}
 	}
 	setCorrelation(msg, e)
+	setReplays(msg, e)
 	return msg, nil
+}
+
+// setReplays lets what goes round by a topic come to an end: who reads the
+// message knows how often a replay has brought it.
+func setReplays(msg *message.Message, e *event.Event) {
+	if e.Replays > 0 {
+		msg.Metadata.Set(poison.ReplayHeader, strconv.Itoa(int(e.Replays)))
+	}
 }
 
 func setCorrelation(msg *message.Message, e *event.Event) {

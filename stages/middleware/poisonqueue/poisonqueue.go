@@ -248,11 +248,11 @@ const grace = 5 * time.Second
 // put makes one attempt to store the refused events and settles those that are
 // stored.
 func (q *queue) put(ctx context.Context, b *event.Batch, g *given) error {
-	entries, rows := q.entries(b, g)
+	entries, rows, again := q.entries(b, g)
 	writing, cancel := outlive(ctx, grace)
 	defer cancel()
 	var failed error
-	for i, err := range q.store.Put(writing, entries) {
+	for i, err := range q.store.Put(writing, entries, again) {
 		if err != nil {
 			failed = stage.Worse(failed, err)
 			continue

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -32,7 +33,10 @@ func TestMain(m *testing.M) { leaks.Main(m) }
 // stateDB is a database as the engine's state store: one connection.
 func stateDB(t testing.TB) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(t.TempDir(), "state.db")+"?_pragma=journal_mode(WAL)")
+	// A test of the same name as another has a # in that of its folder, which would
+	// end the path of a plain file: URL, and the file be one for all of them in /tmp.
+	file := url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "state.db"), RawQuery: "_pragma=journal_mode(WAL)"}
+	db, err := sql.Open("sqlite", file.String())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,6 +283,52 @@ func TestAFullQueueHoldsTheRouteUpUntilThereIsRoom(t *testing.T) {
 			t.Errorf("got %v, %d poisoned, status %v", err, b.Count(event.Poisoned), q.Status())
 		}
 	})
+}
+
+// TestOnlyAReplayIsStoredBeyondTheRoom has clients say that their events were
+// replayed, beside one that was.
+func TestOnlyAReplayIsStoredBeyondTheRoom(t *testing.T) {
+	q, db := openLocalQueue(t, 1)
+	bad := func(e event.Event, from event.Origin) *event.Batch {
+		b := event.NewBatch([]event.Event{e})
+		b.AddOrigin(1, from)
+		b.Refuse(0, stage.Bad(errors.New("bad")))
+		return b
+	}
+	event1 := func(i int) event.Event {
+		return event.Event{ID: uuid.NewSHA1(uuid.NameSpaceOID, fmt.Append(nil, i)), Raw: []byte("{}"), Attributes: []event.Attribute{{Key: "replay_count", Value: event.Int(4)}}}
+	}
+	if err := run(t.Context(), q, bad(event1(0), event.Origin{Kind: "http"}), nil); err != nil {
+		t.Fatal(err)
+	}
+	header := event1(1)
+	header.Replays = 4 // a Kafka record may say so
+	for _, e := range []event.Event{event1(1), header} {
+		full, cancel := context.WithCancel(t.Context())
+		q.settings.Clock = impatient{cancel}
+		if b := bad(e, event.Origin{Kind: "kafka"}); run(full, q, b, nil) == nil || b.Unsettled() != 1 {
+			t.Error("an event that says it was replayed is stored where there is no room")
+		}
+	}
+	replayed := event1(2)
+	replayed.Replays = 2
+	if err := run(t.Context(), q, bad(replayed, event.Origin{Kind: "http", Replay: true}), nil); err != nil {
+		t.Error(err)
+	}
+	var counts string
+	if err := db.QueryRow("SELECT group_concat(replays) FROM (SELECT replays FROM poison_queue ORDER BY seq)").Scan(&counts); err != nil || counts != "0,2" {
+		t.Errorf("stored counts of replays: %s, %v", counts, err)
+	}
+}
+
+// impatient is a clock with which waiting ends a context.
+type impatient struct{ cancel context.CancelFunc }
+
+func (impatient) Now() time.Time { return time.Now() }
+
+func (i impatient) Sleep(ctx context.Context, _ time.Duration) error {
+	i.cancel()
+	return ctx.Err()
 }
 
 func TestWaitingForRoomEndsWithTheRoute(t *testing.T) {

@@ -34,9 +34,11 @@ const classBad = "bad_event"
 // maxReason bounds the reason, which can be as long as an error of a database.
 const maxReason = 1 << 10
 
-// entries describes the refused events of a batch, and in which rows they are.
-func (q *queue) entries(b *event.Batch, g *given) (entries []poison.Entry, rows []int) {
-	entries, rows = make([]poison.Entry, 0, b.Count(event.Refused)), make([]int, 0, b.Count(event.Refused))
+// entries describes the refused events of a batch, in which rows they are, and
+// which of them a replay brought.
+func (q *queue) entries(b *event.Batch, g *given) (entries []poison.Entry, rows []int, again []bool) {
+	n := b.Count(event.Refused)
+	entries, rows, again = make([]poison.Entry, 0, n), make([]int, 0, n), make([]bool, 0, n)
 	now := q.settings.Clock.Now()
 	for row, e := range b.Refused() {
 		from := b.Origin(row)
@@ -48,14 +50,14 @@ func (q *queue) entries(b *event.Batch, g *given) (entries []poison.Entry, rows 
 		if e.Due != 0 {
 			r.Origin.Time = time.Unix(0, e.Due)
 		}
-		r.Replays = poison.ReplaysOf(e)
+		r.Replays = int(e.Replays)
 		was, read := g.event(b, row)
 		r.Payload, r.Form = payload(was, from)
 		r.Given = poison.Given(&r, was, read)
 		blame(&r, b, row)
-		entries, rows = append(entries, r), append(rows, row)
+		entries, rows, again = append(entries, r), append(rows, row), append(again, from.Replay)
 	}
-	return entries, rows
+	return entries, rows, again
 }
 
 // payload is what is to be stored of an event.

@@ -2,10 +2,12 @@ package kafka
 
 import (
 	"slices"
+	"strconv"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/engine/event"
+	"millrace/stages/internal/poison"
 )
 
 const (
@@ -43,6 +45,11 @@ func (h headers) add(c *call, r *kgo.Record, e *event.Event) {
 		start := len(c.buf)
 		c.buf = appendTraceparent(c.buf, e)
 		c.headers = append(c.headers, kgo.RecordHeader{Key: headerTraceparent, Value: c.since(start)})
+	}
+	if e.Replays > 0 { // so that what goes round by this topic comes to an end
+		start := len(c.buf)
+		c.buf = strconv.AppendInt(c.buf, int64(e.Replays), 10)
+		c.headers = append(c.headers, kgo.RecordHeader{Key: poison.ReplayHeader, Value: c.since(start)})
 	}
 	r.Headers = c.headers[first:len(c.headers):len(c.headers)]
 }

@@ -140,7 +140,7 @@ func (w *writer) encode(calls *[maxModes]*call, b *event.Batch) {
 		if w.rule != nil {
 			c.hints = append(c.hints, r.Partition)
 		}
-		if w.headers != (headers{}) {
+		if w.headers != (headers{}) || e.Replays > 0 {
 			w.headers.add(c, &r, e)
 		}
 		c.records = append(c.records, r)

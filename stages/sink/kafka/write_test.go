@@ -69,7 +69,7 @@ func TestJSONEventsCarryTheHeadersThatWereAskedFor(t *testing.T) {
 	w := openSink(t, clusterAt(t, broker.ListenAddrs()[0]), func(c *Config) { c.Headers = []string{"event_id", "traceparent"} })
 	batch := events(2)
 	batch[0].TraceID, batch[0].SpanID, batch[0].Due = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331", 1790000000123456789
-	batch[1].ID = batch[0].ID
+	batch[1].ID, batch[1].Replays = batch[0].ID, 2
 	if err := w.Write(t.Context(), event.NewBatch(batch)); err != nil {
 		t.Fatal(err)
 	}
@@ -79,8 +79,8 @@ func TestJSONEventsCarryTheHeadersThatWereAskedFor(t *testing.T) {
 	if got := headerText(traced); got != want {
 		t.Errorf("headers %q, want %q", got, want)
 	}
-	if got := headerText(untraced); got != "event_id="+batch[1].ID.String() {
-		t.Errorf("headers of an event without trace: %q", got)
+	if got := headerText(untraced); got != "event_id="+batch[1].ID.String()+" x-dlq-replay-count=2" {
+		t.Errorf("headers of an event without trace that was replayed: %q", got)
 	}
 	if traced.Timestamp.UnixMilli() != 1790000000123 {
 		t.Errorf("timestamp %v is not the intended time", traced.Timestamp)

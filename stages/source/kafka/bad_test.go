@@ -266,7 +266,7 @@ func TestWhatWasReplayedIntoATopicIsWhatItWas(t *testing.T) {
 		t.Errorf("a bad value: %+v", e)
 	}
 	for i := range p.Events {
-		if n, _ := p.Events[i].Attribute("replay_count"); n != event.Int(2) {
+		if n, _ := p.Events[i].Attribute("replay_count"); n != event.Int(2) || p.Events[i].Replays != 2 {
 			t.Errorf("event %d was replayed %v times, want 2", i, n)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"millrace/engine/cli"
 	"millrace/internal/ports"
 )
 
@@ -63,7 +64,11 @@ func TestTheCountOfReplaysSurvivesATopic(t *testing.T) {
 			}
 			for round := 1; round <= 3; round++ {
 				if value == "forward" {
-					w.engine("dlq", "replay", w.file, "--to", "topic:orders", "--max-replays", "2")
+					code := cli.ExitOK
+					if round > 2 { // all were left alone
+						code = cli.ExitFailure
+					}
+					w.exits(code, "dlq", "replay", w.file, "--to", "topic:orders", "--max-replays", "2")
 				} else {
 					w.engine("run", w.redrive)
 				}
@@ -74,5 +79,32 @@ func TestTheCountOfReplaysSurvivesATopic(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// TestACountOfReplaysCannotBeForged has producers say that their events were
+// replayed often: the guard must not keep those from being replayed.
+func TestACountOfReplaysCannotBeForged(t *testing.T) {
+	t.Setenv("ENGINE_ADDR", "")
+	w := &world{T: t, dir: t.TempDir()}
+	text := fmt.Sprintf(through, ports.Address(ports.One(t)), w.dir, "")
+	w.file = w.write("shop.yaml", strings.Replace(text, "seed: 7}}\n", "seed: 7}}\n    middleware: [{enrich: {set: {replay_count: '4'}}}]\n", 1))
+	w.engine("run", w.file)
+	all, replays := w.stored()
+	if all < 3 || replays != 0 {
+		t.Fatalf("%d events stored, %d replays: none was replayed", all, replays)
+	}
+	if first := w.engine("dlq", "export", w.file); !strings.Contains(first, `"payload"`) {
+		t.Fatal(first)
+	}
+	if said, _ := w.exits(cli.ExitFailure, "dlq", "replay", w.file); !strings.Contains(said, fmt.Sprintf("0 of %d delivered, %[1]d failed again\n", all)) {
+		t.Error(said)
+	}
+	if n, replays := w.stored(); n != all || replays != 1 {
+		t.Errorf("after one replay: %d of %d stored, %d replays", n, all, replays)
+	}
+	said, complained := w.exits(cli.ExitFailure, "dlq", "replay", w.file, "--max-replays", "1")
+	if !strings.Contains(said, fmt.Sprintf("%d left alone", all)) || !strings.Contains(complained, "are still stored") {
+		t.Errorf("those that were left alone: %s%s", said, complained)
 	}
 }
