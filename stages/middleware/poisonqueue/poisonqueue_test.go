@@ -33,8 +33,8 @@ func TestMain(m *testing.M) { leaks.Main(m) }
 // stateDB is a database as the engine's state store: one connection.
 func stateDB(t testing.TB) *sql.DB {
 	t.Helper()
-	// A test of the same name as another has a # in that of its folder, which would
-	// end the path of a plain file: URL, and the file be one for all of them in /tmp.
+	// The folder of a test that has the name of another holds a #, which ends the
+	// path of a URL that is put together by hand: the file was the same for all.
 	file := url.URL{Scheme: "file", Path: filepath.Join(t.TempDir(), "state.db"), RawQuery: "_pragma=journal_mode(WAL)"}
 	db, err := sql.Open("sqlite", file.String())
 	if err != nil {
