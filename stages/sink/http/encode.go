@@ -3,6 +3,7 @@ package http
 import (
 	"bytes"
 	"io"
+	"net/http"
 	"sync"
 	"sync/atomic"
 
@@ -56,19 +57,42 @@ func (p *payload) release() {
 // body reads one part.
 func (p *payload) body(at part) io.ReadCloser {
 	p.users.Add(1)
-	return &body{Reader: *bytes.NewReader(p.buf[at.from:at.to]), of: p}
+	return &body{rest: p.buf[at.from:at.to], of: p}
 }
 
+// body is read and closed by goroutines of the client. With HTTP/2 one may be
+// in Read while another closes it, or come back to read after that: what it
+// reads then must not be the memory of the next Write. So it lets nobody have
+// that memory, as a WriteTo would, but copies out of it.
 type body struct {
-	bytes.Reader
+	mu     sync.Mutex
+	rest   []byte
 	of     *payload
-	closed atomic.Bool
+	closed bool
+}
+
+// Read is called by the client.
+func (b *body) Read(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	switch {
+	case b.closed:
+		return 0, http.ErrBodyReadAfterClose
+	case len(b.rest) == 0:
+		return 0, io.EOF
+	}
+	n := copy(p, b.rest)
+	b.rest = b.rest[n:]
+	return n, nil
 }
 
 // Close is called by the client when it needs the body no more, sometimes
 // twice.
 func (b *body) Close() error {
-	if !b.closed.Swap(true) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.closed {
+		b.closed, b.rest = true, nil
 		b.of.release()
 	}
 	return nil
