@@ -45,8 +45,7 @@ type reader struct {
 
 // Read hands out what has come.
 func (r *reader) Read(ctx context.Context) (event.Parcel, error) {
-	stop := context.AfterFunc(ctx, r.interrupt)
-	defer stop()
+	defer r.endsWith(ctx)()
 	for {
 		if err := ctx.Err(); err != nil {
 			return event.Parcel{}, err
@@ -160,8 +159,21 @@ func (r *reader) wait(ctx context.Context) (ready bool, err error) {
 	return fds[0].Revents != 0, nil
 }
 
-// interrupt ends a wait.
-func (r *reader) interrupt() { _, _ = unix.Write(r.wake[1], []byte{0}) }
+// endsWith makes the end of the context end a wait, until what it returns is
+// called. After that nothing is written any more: by then Close may have given
+// the pipe's numbers back, and somebody else have a file with one of them.
+func (r *reader) endsWith(ctx context.Context) func() {
+	told := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		_, _ = unix.Write(r.wake[1], []byte{0})
+		close(told)
+	})
+	return func() {
+		if !stop() {
+			<-told
+		}
+	}
+}
 
 func (r *reader) parcel(page *lines.Page) event.Parcel {
 	for i := range page.Events {
