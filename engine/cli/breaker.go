@@ -1,11 +1,13 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
 
 	"millrace/engine/cli/visible"
+	"millrace/engine/config"
 )
 
 type breakerCommand struct {
@@ -94,6 +96,18 @@ type breakerTarget struct {
 	Breaker string `arg:"" help:"The breaker, as ROUTE/NAME; ROUTE alone where it has only one."`
 }
 
+// notOne says why a name is not enough to find a breaker.
+func notOne(name string, chosen int, known []string) string {
+	switch {
+	case len(known) == 0:
+		return "no route of this engine has a breaker"
+	case chosen == 0:
+		return fmt.Sprintf("no breaker %q%s", name, config.DidYouMean(name, "breakers", known))
+	default:
+		return fmt.Sprintf("route %s has %d breakers; say which is meant: %s", name, chosen, strings.Join(known, ", "))
+	}
+}
+
 // post sends a command to the breaker and prints the state it is in then.
 func (t *breakerTarget) post(p *program, command string) error {
 	found, err := t.breakers()
@@ -109,7 +123,7 @@ func (t *breakerTarget) post(p *program, command string) error {
 		}
 	}
 	if len(chosen) != 1 {
-		return &codeError{ExitUsage, fmt.Errorf("%q names %d breakers; there are: %s", t.Breaker, len(chosen), visible.Line(strings.Join(names, ", ")))}
+		return &codeError{ExitUsage, errors.New(visible.Line(notOne(t.Breaker, len(chosen), names)))}
 	}
 	var after struct{ State string }
 	if err := t.call("POST", chosen[0].path+"/"+command, &after); err != nil {

@@ -10,10 +10,10 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"strings"
 	"sync"
 	"time"
 
+	"millrace/engine/cli/remote"
 	"millrace/engine/cli/visible"
 	"millrace/engine/config"
 	"millrace/engine/stage"
@@ -105,7 +105,11 @@ func (f *dlqFlags) engine(ctx context.Context, pipeline *config.Pipeline) (*dlqE
 			e.addr = pipeline.Listen
 		}
 	}
-	err := e.ask(ctx)
+	var err error
+	if e.root, err = remote.Root(e.addr); err != nil {
+		return nil, coded(err)
+	}
+	err = e.ask(ctx)
 	if pipeline != nil && pipeline.Name == e.answer.Pipeline {
 		e.pipeline = pipeline
 	}
@@ -153,6 +157,7 @@ func (e *dlqEngine) tellAbsent(out io.Writer) {
 // dlqEngine is a running engine.
 type dlqEngine struct {
 	addr     string
+	root     string // the URL of it
 	client   *http.Client
 	token    string
 	pipeline *config.Pipeline // by its file; nil: none is named, or another
@@ -167,17 +172,10 @@ var errUnreachable = errors.New("no engine answers")
 // askTimeout bounds the first question: is anybody there?
 const askTimeout = 5 * time.Second
 
-func (e *dlqEngine) root() string {
-	if strings.Contains(e.addr, "://") {
-		return strings.TrimSuffix(e.addr, "/")
-	}
-	return "http://" + e.addr
-}
-
 func (e *dlqEngine) ask(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	d := &dlqDesk{base: e.root() + "/", client: e.client, token: e.token}
+	d := &dlqDesk{base: e.root + "/", client: e.client, token: e.token}
 	err := d.get(ctx, "api/v1/routes", &e.answer)
 	var failed *url.Error
 	if errors.As(err, &failed) {
@@ -198,7 +196,7 @@ func (e *dlqEngine) desks(ctx context.Context, route string) ([]*dlqDesk, error)
 			if s.Kind != stage.KindMiddleware {
 				continue
 			}
-			d := &dlqDesk{base: e.root() + stage.PoisonPath + url.PathEscape(r.Name) + "/" + url.PathEscape(s.Name) + "/", client: e.client, token: e.token}
+			d := &dlqDesk{base: e.root + stage.PoisonPath + url.PathEscape(r.Name) + "/" + url.PathEscape(s.Name) + "/", client: e.client, token: e.token}
 			err := d.get(ctx, "", &d.info)
 			if notServed(err) {
 				continue
@@ -310,7 +308,11 @@ func refusal(resp *http.Response) error {
 	if resp.StatusCode == http.StatusUnauthorized {
 		said.Error += " (set ENGINE_TOKEN)"
 	}
-	return &statusError{resp.StatusCode, visible.Line(said.Error)}
+	err := &statusError{resp.StatusCode, visible.Line(said.Error)}
+	if resp.StatusCode == http.StatusBadRequest {
+		return &codeError{ExitUsage, err}
+	}
+	return err
 }
 
 // inProcess is a transport to a handler in this process: a store that was

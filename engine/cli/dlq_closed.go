@@ -127,7 +127,7 @@ func (e *dlqEngine) noDesks(route string) error {
 		var known []string
 		for _, r := range e.answer.Routes {
 			if !e.drains(r.Name) {
-				known = append(known, r.Name)
+				known = append(known, visible.Line(r.Name))
 			}
 		}
 		return unknownRoute(route, known)

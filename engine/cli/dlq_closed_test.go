@@ -38,6 +38,9 @@ func dlq(t *testing.T, code int, routes string, args ...string) (stdout, stderr 
 			_, _ = w.Write([]byte(`{"pipeline": "p", "routes": [` + routes + `]}`))
 		case r.URL.Path == stage.PoisonPath+"good/queue/":
 			_ = json.NewEncoder(w).Encode(stage.PoisonInfo{Pipeline: "p", Route: "good", Stage: "queue", Store: "a table"})
+		case r.URL.Query().Get("filter") != "":
+			w.WriteHeader(http.StatusBadRequest)
+			_, _ = w.Write([]byte(`{"error": "filter: the expression ends too early"}`))
 		case r.URL.Path == stage.PoisonPath+"good/queue/groups":
 			_, _ = w.Write([]byte("[]"))
 		default:
@@ -121,6 +124,12 @@ func TestRoutesThatAreNotOpenAreNamedBesideThoseThatAre(t *testing.T) {
 	}
 	if _, said := dlq(t, 0, strings.Replace(good, "running", "draining", 1)); said != "" {
 		t.Errorf("a route that ends and still answers: %s", said)
+	}
+}
+
+func TestAFilterThatMakesNoSenseIsAWrongCommandLine(t *testing.T) {
+	if _, said := dlq(t, ExitUsage, good, "--filter", "level >="); said != "filter: the expression ends too early\n" {
+		t.Error(said)
 	}
 }
 

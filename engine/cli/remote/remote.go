@@ -10,8 +10,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"millrace/engine"
@@ -25,7 +27,7 @@ const maxAnswer = 16 << 20
 
 // Client talks to one engine. It may be used by many goroutines.
 type Client struct {
-	Addr  string // host:port
+	Addr  string // host:port, or the URL of what is before it
 	Token string // "": none
 }
 
@@ -66,6 +68,19 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s: %d %s: %s", e.Addr, e.Status, http.StatusText(e.Status), e.Reason)
 }
 
+// Root is the URL of the engine at an address, without a slash at its end. The
+// error is an *AddressError.
+func Root(addr string) (string, error) {
+	if strings.Contains(addr, "://") {
+		return strings.TrimSuffix(addr, "/"), nil
+	}
+	var wrong *net.AddrError
+	if _, _, err := net.SplitHostPort(addr); errors.As(err, &wrong) {
+		return "", &AddressError{addr, errors.New(wrong.Err)}
+	}
+	return "http://" + addr, nil
+}
+
 // Call makes one request and decodes the answer. The error is one of those
 // above, or says that the answer cannot be read.
 func (c *Client) Call(ctx context.Context, method, path string, body []byte, into any) error {
@@ -85,7 +100,11 @@ func (c *Client) Text(ctx context.Context, path string) ([]byte, error) {
 }
 
 func (c *Client) ask(ctx context.Context, method, path string, body []byte) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+c.Addr+path, bytes.NewReader(body))
+	root, err := Root(c.Addr)
+	if err != nil {
+		return nil, err
+	}
+	req, err := http.NewRequestWithContext(ctx, method, root+path, bytes.NewReader(body))
 	if err != nil {
 		return nil, &AddressError{c.Addr, err}
 	}
