@@ -29,7 +29,9 @@ type Change struct {
 	// Content is what events say from now on. Where it comes with a plan that
 	// ends, or is for a time, that before it comes back with the load before it.
 	Content Content
-	// TTL is how long all this is for. 0: until the next change.
+	// TTL is how long all this is for. It comes off then, whatever else was
+	// changed meanwhile; but what a later change sets too stays as that has set
+	// it, for as long as that is for. 0: it lasts.
 	TTL time.Duration
 }
 
@@ -44,6 +46,9 @@ type Content interface {
 
 // ErrBusy says that too many changes wait for a route that takes no events.
 var ErrBusy = errors.New("the route takes no events, and too many changes of its load wait for it already")
+
+// mostTTL is what a change can be for, far from where times overflow.
+const mostTTL = never / 2
 
 // Check adds what is wrong with a change to the problems, by key.
 func (p *Player) Check(c Change, now time.Duration, found *stage.Problems) {
@@ -99,39 +104,28 @@ func (p *Player) Apply(c Change, now time.Duration) error {
 
 func (p *Player) apply(c Change, now time.Duration) {
 	m, at := p.after(c, now)
-	before := p.current(at)
 	switch finite := c.Plan != nil && !c.Lasting && c.Plan.Length() != Endless; {
 	case c.Plan != nil && !finite && c.TTL == 0:
 		p.lasts()
 	case c.Plan != nil:
-		p.keep(before)
-	case c.TTL > 0:
-		if p.under == nil {
-			p.under = &before
-		}
-		p.lifted = at + c.TTL
-	default: // counts also for what was for a time
-		p.under, p.lifted = nil, never
-		if p.former != nil && c.Content != nil {
-			p.former.says = c.Content
-		}
+		p.keep(p.current(at))
+	case c.TTL == 0 && p.former != nil: // goes on with what comes after the profile
+		back := p.former.changed(Change{Content: c.Content, Pause: c.Pause}, never)
+		p.former = &back
 	}
 	if c.Plan != nil && c.TTL > 0 {
-		p.ends = at + c.TTL
+		p.ends = at + min(c.TTL, mostTTL)
 	}
 	p.begin(m, at)
 }
 
 // keep remembers what comes after a profile that is for a time: the last mode
-// that was not.
+// whose profile was not.
 func (p *Player) keep(m mode) {
-	if p.under != nil {
-		m = *p.under
-	}
 	if p.former == nil {
 		p.former = &m
 	}
-	p.under, p.lifted, p.ends = nil, never, never
+	p.ends = never
 }
 
 // current is the mode that plays, with its place at a time.
@@ -144,41 +138,11 @@ func (p *Player) current(at time.Duration) mode {
 
 // after is the mode that a change leads to, and from when on.
 func (p *Player) after(c Change, now time.Duration) (mode, time.Duration) {
-	at := max(tickOf(now), p.last().from)
-	m := p.current(at)
-	if c.Plan != nil {
-		says := m.says
-		m = newMode(c.Plan)
-		m.says = says
+	at, until := max(tickOf(now), p.last().from), never
+	if c.Plan == nil && c.TTL > 0 {
+		until = at + min(c.TTL, mostTTL)
 	}
-	if c.Content != nil {
-		m.says = c.Content
-	}
-	if c.Next {
-		if place, ok := p.nextPhase(now); ok {
-			m.at, m.held, m.paused = float64(place), false, false
-		}
-	}
-	if c.Scale != nil {
-		if m.held {
-			m.rate *= *c.Scale / m.scale
-		}
-		m.scale = *c.Scale
-	}
-	switch {
-	case c.Rate != nil:
-		m.held, m.rate = true, float64(*c.Rate)
-	case c.Hold != nil && *c.Hold && !m.held:
-		paused := m.paused
-		m.paused = false
-		m.rate, m.held, m.paused = m.now(), true, paused
-	case c.Hold != nil && !*c.Hold:
-		m.held = false
-	}
-	if c.Pause != nil {
-		m.paused = *c.Pause
-	}
-	return m, at
+	return p.current(at).changed(c, until), at
 }
 
 func (p *Player) nextPhase(now time.Duration) (time.Duration, bool) {
@@ -198,9 +162,12 @@ type State struct {
 	Rate      float64 // events/s that are asked for now; +Inf: max
 	Scale     float64
 	Held      bool
+	HeldAt    float64 // events/s that are held, also while it is paused
 	Paused    bool
-	Temporary bool          // it returns to the profile before it
-	Left      time.Duration // until then; Endless where only the plan's end decides and it has none
+	Temporary bool          // something of it is for a time
+	Left      time.Duration // until that comes off, or the first of it; Endless where only the plan's end decides and it has none
+	Visits    bool          // the plan is for a time: the one before it comes back
+	Leaves    time.Duration // when it does, whatever its length; Endless: when it has ended
 	Behind    int64         // events that are due and not taken
 	Counts    Counts
 }
@@ -212,11 +179,15 @@ func (p *Player) State(now time.Duration) State {
 	m := p.current(at)
 	s := State{
 		Plan: m.plan, Content: m.says, Since: p.last().from, Elapsed: span(m.at), Position: m.plan.Position(span(m.at)),
-		Rate: m.now(), Scale: m.scale, Held: m.held, Paused: m.paused, Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
+		Rate: m.now(), Scale: m.scale, Held: m.held, HeldAt: m.rate, Paused: m.paused, Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
 	}
 	s.Replays, s.ToCome = p.replays, len(p.script)
-	s.Temporary = p.former != nil || p.under != nil
-	if ends := min(p.turns(), p.ends, p.lifted); s.Temporary && ends < never {
+	s.Visits, s.Leaves = p.former != nil, Endless
+	if s.Visits && p.ends < never {
+		s.Leaves = max(p.ends-now, 0)
+	}
+	s.Temporary = s.Visits || len(m.amends) > 0
+	if ends := min(p.turns(), p.ends, m.lapses()); s.Temporary && ends < never {
 		s.Left = max(ends-now, 0)
 	}
 	return s

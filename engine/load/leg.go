@@ -10,18 +10,16 @@ const never = time.Duration(1 << 62)
 
 // mode is what is played and how.
 type mode struct {
-	plan   *Plan
-	says   Content // nil: nobody has said
-	gaps   *gaps
-	at     float64 // place in the plan
-	scale  float64 // multiplies the plan's rate
-	held   bool    // at the rate, while the plan stands still
-	paused bool    // at nothing, while the plan stands still
-	rate   float64 // while held, events/s
+	plan *Plan
+	gaps *gaps
+	at   float64 // place in the plan
+	setting
+	base   setting // before the amends
+	amends []amend // since the oldest change that is for a time, in their order; none: no change is. Never written to
 }
 
 func newMode(p *Plan) mode {
-	return mode{plan: p, gaps: newGaps(p.Profile.Arrivals, p.Profile.Seed), scale: 1}
+	return mode{plan: p, gaps: newGaps(p.Profile.Arrivals, p.Profile.Seed), setting: setting{scale: 1}}
 }
 
 func (m *mode) moves() bool { return !m.held && !m.paused }

@@ -24,8 +24,6 @@ type Player struct {
 	gaps   *gaps   // of the first leg
 	former *mode   // what comes after a profile that is for a time; nil: it is not
 	ends   time.Duration
-	under  *mode // what comes after a change that is for a time, but is no profile
-	lifted time.Duration
 	counts Counts
 
 	replays *Plan // of the recording that plays; nil: none does
@@ -69,19 +67,17 @@ func (p *Player) start(m mode, now time.Duration) {
 	p.lasts()
 }
 
-// lasts says that what plays is not for a time.
-func (p *Player) lasts() { p.former, p.ends, p.under, p.lifted = nil, never, nil, never }
+// lasts says that the plan that plays is not for a time.
+func (p *Player) lasts() { p.former, p.ends = nil, never }
 
 // Restart begins the plan anew and forgets what was owed, and what was only
 // for a time.
 func (p *Player) Restart(now time.Duration) {
 	m := p.last().mode
-	if p.under != nil {
-		m = *p.under
-	}
 	if p.former != nil {
 		m = *p.former
 	}
+	m = m.lasting()
 	if p.replays != nil {
 		m = newMode(p.replays)
 	}
@@ -246,14 +242,12 @@ func (p *Player) advance(now time.Duration) {
 			p.apply(c, next)
 			continue
 		}
-		var back mode
-		if p.under != nil && p.lifted <= min(p.ends, p.end()) {
-			back, p.under, p.lifted = *p.under, nil, never
-		} else {
+		back := p.current(at)
+		if back.lapses() > min(p.ends, p.end()) {
 			back = *p.former
 			p.lasts()
 		}
-		p.begin(back, at)
+		p.begin(back.lapsed(at), at)
 	}
 }
 
@@ -267,7 +261,7 @@ func (p *Player) scripted() time.Duration {
 
 // turns is the tick at which the next change comes by itself; never: none does.
 func (p *Player) turns() time.Duration {
-	at := p.lifted
+	at := p.last().lapses()
 	if p.former != nil {
 		at = min(at, p.ends, p.end())
 	} else if p.end() < at {

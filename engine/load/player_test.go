@@ -285,6 +285,156 @@ func TestAChangeForATimeGivesTheProfileBackThatItChanged(t *testing.T) {
 	}
 }
 
+func TestWhatIsForATimeComesOffThenWhateverElseIsChangedMeanwhile(t *testing.T) {
+	for what, c := range map[string]struct {
+		meanwhile []Change // from 1 s on, one each second
+		want      State    // after 10 s
+	}{
+		"nothing":                  {nil, State{Rate: 1000, Scale: 1}},
+		"a pause and its end":      {[]Change{{Pause: to(true)}, {Pause: to(false)}}, State{Rate: 1000, Scale: 1}},
+		"a pause":                  {[]Change{{Pause: to(true)}}, State{Scale: 1, Paused: true}},
+		"another scale":            {[]Change{{Scale: to(2.0)}}, State{Rate: 2000, Scale: 2}},
+		"a rate":                   {[]Change{{Rate: to(Rate(7))}}, State{Rate: 7, HeldAt: 7, Scale: 1, Held: true}},
+		"a rate and its end":       {[]Change{{Rate: to(Rate(7))}, {Hold: to(false)}}, State{Rate: 1000, HeldAt: 7, Scale: 1}},
+		"a rate and its scale":     {[]Change{{Rate: to(Rate(7))}, {Scale: to(3.0)}}, State{Rate: 21, HeldAt: 21, Scale: 3, Held: true}},
+		"a hold":                   {[]Change{{Hold: to(true)}}, State{Rate: 10_000, HeldAt: 10_000, Scale: 1, Held: true}},
+		"the end of no hold":       {[]Change{{Hold: to(false)}}, State{Rate: 1000, Scale: 1}},
+		"a longer scale":           {[]Change{{Scale: to(3.0), TTL: time.Minute}}, State{Rate: 3000, Scale: 3, Temporary: true, Left: 51 * time.Second}},
+		"a shorter scale":          {[]Change{{Scale: to(3.0), TTL: time.Second}}, State{Rate: 1000, Scale: 1}},
+		"a longer pause":           {[]Change{{Pause: to(true), TTL: time.Minute}}, State{Scale: 1, Paused: true, Temporary: true, Left: 51 * time.Second}},
+		"a rate for a longer time": {[]Change{{Rate: to(Rate(7)), TTL: time.Minute}}, State{Rate: 7, HeldAt: 7, Scale: 1, Held: true, Temporary: true, Left: 51 * time.Second}},
+		"another profile":          {[]Change{{Plan: constant(t, 50)}}, State{Rate: 50, Scale: 1}},
+		"a profile that has ended": {[]Change{{Plan: compiled(t, phases(Phase{For: lasting("1s"), Shape: Shape{Constant: to(Rate(50))}}))}}, State{Rate: 1000, Scale: 1}},
+		"a pause within a profile": {[]Change{{Plan: constant(t, 50), TTL: 2 * time.Second}, {Pause: to(true)}}, State{Scale: 1, Paused: true}},
+		"a scale within a profile": {[]Change{{Plan: constant(t, 50), TTL: 2 * time.Second}, {Scale: to(4.0)}}, State{Rate: 1000, Scale: 1}},
+		"many changes":             {[]Change{{Pause: to(true)}, {Scale: to(2.0), TTL: time.Second}, {Pause: to(false)}}, State{Rate: 1000, Scale: 1}},
+	} {
+		p := Play(constant(t, 1000), 0)
+		apply(t, p, 0, Change{Scale: to(10.0), TTL: 5 * time.Second})
+		for i, m := range c.meanwhile {
+			apply(t, p, time.Duration(i+1)*time.Second, m)
+		}
+		got := p.State(10 * time.Second)
+		if c.want.Left == 0 {
+			c.want.Left = Endless
+		}
+		if g := (State{Rate: got.Rate, HeldAt: got.HeldAt, Scale: got.Scale, Held: got.Held, Paused: got.Paused, Temporary: got.Temporary, Left: got.Left}); g != c.want {
+			t.Errorf("%s: %+v, want %+v", what, g, c.want)
+		}
+	}
+}
+
+func TestWhatIsForATimeGoesOnBesideOthers(t *testing.T) {
+	p := Play(constant(t, 1000), 0)
+	at := func(s int) State { return p.State(time.Duration(s) * time.Second) }
+	apply(t, p, 0, Change{Scale: to(10.0), TTL: time.Minute})
+	apply(t, p, time.Second, Change{Pause: to(true), TTL: 5 * time.Second})
+	if s := at(5); s.Rate != 0 || s.Left != time.Second {
+		t.Errorf("paused: %+v", s)
+	}
+	if s := at(6); s.Rate != 10_000 || s.Left != 54*time.Second {
+		t.Errorf("after the pause: %+v", s)
+	}
+	apply(t, p, 10*time.Second, Change{Rate: to(Rate(7)), TTL: 5 * time.Second})
+	if s := at(15); s.Rate != 10_000 {
+		t.Errorf("after the rate: %+v", s)
+	}
+	apply(t, p, 20*time.Second, Change{Plan: constant(t, 50), TTL: 5 * time.Second})
+	if s := at(20); s.Rate != 50 || s.Scale != 1 || !s.Visits || s.Leaves != 5*time.Second {
+		t.Errorf("in another profile: %+v", s)
+	}
+	if s := at(25); s.Rate != 10_000 || s.Left != 35*time.Second || s.Visits {
+		t.Errorf("after the profile: %+v", s)
+	}
+	if s := at(60); s.Rate != 1000 || s.Temporary {
+		t.Errorf("in the end: %+v", s)
+	}
+}
+
+func TestAProfileGoesOnWhereItIsWhenAChangeForATimeComesOff(t *testing.T) {
+	plan := compiled(t, phases(
+		Phase{Name: "climb", For: lasting("10s"), Shape: Shape{Ramp: &Ramp{From: 0, To: 1000}}},
+		Phase{Name: "top", For: lasting("10s"), Shape: Shape{Constant: to(Rate(1000))}},
+	))
+	p := Play(plan, 0)
+	at := func(s int) State { return p.State(time.Duration(s) * time.Second) }
+	apply(t, p, time.Second, Change{Scale: to(2.0), TTL: 2 * time.Second})
+	if s := at(3); s.Elapsed != 3*time.Second || s.Rate != 300 {
+		t.Errorf("after a scale: %+v", s)
+	}
+	apply(t, p, 4*time.Second, Change{Next: true, TTL: 3 * time.Second})
+	apply(t, p, 5*time.Second, Change{Scale: to(2.0)})
+	if s := at(6); s.Position.Name != "top" || s.Rate != 2000 {
+		t.Errorf("in the next phase: %+v", s)
+	}
+	if s := at(7); s.Elapsed != 4*time.Second || s.Rate != 800 {
+		t.Errorf("back from the next phase: %+v", s)
+	}
+	apply(t, p, 7*time.Second, Change{Next: true, TTL: 3 * time.Second})
+	p.State(8 * time.Second)
+	if s := at(10); s.Elapsed != 4*time.Second {
+		t.Errorf("back again: %+v", s)
+	}
+}
+
+// Whatever lasting changes and changes for a time come in whatever order: once
+// the latter are over, the load is as if only the former had been made.
+func TestNothingIsLeftOfWhatWasForATime(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		with, without := Play(compiled(t, Constant(1000)), 0), Play(compiled(t, Constant(1000)), 0)
+		contents := []*written{{hash: "a"}, {hash: "b"}}
+		with.Say(contents[0])
+		without.Say(contents[0])
+		now := time.Duration(0)
+		for range rapid.IntRange(1, 40).Draw(t, "changes") {
+			now += time.Duration(rapid.Int64Range(0, int64(2*time.Second)).Draw(t, "pass"))
+			var c Change
+			switch rapid.IntRange(0, 5).Draw(t, "what") {
+			case 0:
+				c.Scale = to(rapid.SampledFrom([]float64{0.5, 2, 10}).Draw(t, "scale"))
+			case 1:
+				c.Rate = to(Rate(rapid.SampledFrom([]float64{0, 7, 500}).Draw(t, "rate")))
+			case 2:
+				c.Hold = to(false)
+			case 3:
+				c.Pause = to(rapid.Bool().Draw(t, "pause"))
+			case 4:
+				c.Content = rapid.SampledFrom(contents).Draw(t, "content")
+			case 5:
+				c.Scale, c.Pause = to(rapid.SampledFrom([]float64{1, 3}).Draw(t, "scale")), to(rapid.Bool().Draw(t, "pause"))
+			}
+			if rapid.Bool().Draw(t, "for a time") {
+				c.TTL = time.Duration(rapid.Int64Range(1, int64(10*time.Second)).Draw(t, "ttl"))
+			} else {
+				without.apply(c, now)
+			}
+			with.apply(c, now)
+			if n := len(with.last().amends); n > 3*40 {
+				t.Fatalf("%d changes are remembered", n)
+			}
+		}
+		now += time.Minute
+		got, want := with.State(now), without.State(now)
+		if got.Temporary || got.Scale != want.Scale || got.Held != want.Held || got.Paused != want.Paused || got.Content != want.Content ||
+			math.Abs(got.Rate-want.Rate) > 1e-9*want.Rate || got.Held && math.Abs(got.HeldAt-want.HeldAt) > 1e-9*want.HeldAt {
+			t.Fatalf("is %+v, and without what was for a time %+v", got, want)
+		}
+	})
+}
+
+func TestAnHourOfChangesUnderOneForATimeIsForgotten(t *testing.T) {
+	p := Play(constant(t, 1000), 0)
+	apply(t, p, 0, Change{Pause: to(false), TTL: 2 * time.Hour})
+	for s := range 3600 {
+		now := time.Duration(s) * time.Second
+		apply(t, p, now, []Change{{Scale: to(float64(s%7 + 1))}, {Pause: to(s%2 == 0), TTL: time.Minute}, {Hold: to(true)}, {Hold: to(false)}}[s%4])
+		take(p, now, 100_000)
+	}
+	if n := len(p.last().amends); n > 10 {
+		t.Errorf("%d changes are remembered", n)
+	}
+}
+
 func TestAPlanThatEndsBeforeAChangeForATimeDoesHasEnded(t *testing.T) {
 	p := Play(compiled(t, phases(Phase{For: lasting("10s"), Shape: Shape{Constant: to(Rate(50))}})), 0)
 	n := len(take(p, 9*time.Second, 1000))

@@ -87,7 +87,7 @@ func (s State) Whole() Change {
 		c.Scale = &s.Scale
 	}
 	if s.Held {
-		held := Rate(s.Rate)
+		held := Rate(s.HeldAt)
 		c.Rate = &held
 	}
 	if s.Paused {

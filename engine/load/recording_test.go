@@ -62,3 +62,22 @@ func TestAChangeByHandEndsARecording(t *testing.T) {
 		t.Errorf("%d events in the two seconds after a restart, want 300", n)
 	}
 }
+
+func TestALoadThatIsHeldAndPausedIsWrittenDownWithItsRate(t *testing.T) {
+	p := Play(constant(t, 1000), 0)
+	apply(t, p, time.Second, Change{Rate: to(Rate(100)), Pause: to(true)})
+	p.Restart(2 * time.Second)
+	first := p.State(2 * time.Second).Whole().Record(0)
+	if first.Rate == nil || *first.Rate != 100 || first.Pause == nil || !*first.Pause {
+		t.Fatalf("written down as %+v", first)
+	}
+	var found stage.Problems
+	rec := Recording{Changes: []Recorded{first, {At: stage.Duration(time.Second), Pause: to(false)}}}
+	plan := rec.Plan(Profile{Journal: "run.yaml"}, map[int]*Plan{0: constant(t, 1000)}, nil, &found)
+	if plan == nil {
+		t.Fatal(found.Found)
+	}
+	if n := len(take(Play(plan, 0), 3*time.Second, 1000)); n != 200 {
+		t.Errorf("%d events in the two seconds after the pause, want 200", n)
+	}
+}

@@ -177,8 +177,7 @@ func (d *desk) exchange(w http.ResponseWriter, r *http.Request) {
 	d.do(w, r, c)
 }
 
-// ttlOf is how long what a request asks for is to last; 0: until the next
-// change.
+// ttlOf is how long what a request asks for is to last; 0: for good.
 func ttlOf(w http.ResponseWriter, r *http.Request) (time.Duration, bool) {
 	text := r.URL.Query().Get("ttl")
 	if text == "" {

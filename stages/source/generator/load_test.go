@@ -227,6 +227,23 @@ func TestPatchesTheLoad(t *testing.T) {
 	})
 }
 
+func TestAChangeForATimeIsTakenBackAfterAPauseMeanwhile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, h := loaded(t, "100/s")
+		ask(t, h, "PATCH", "", `{"scale": 10, "ttl": "5s"}`)
+		readFor(t, r, time.Second)
+		ask(t, h, "PATCH", "", `{"pause": true}`)
+		readFor(t, r, time.Second)
+		if _, got, _ := ask(t, h, "PATCH", "", `{"pause": false}`); got.Offered != 1000 || !got.Temporary || got.Returns != 3 {
+			t.Errorf("resumed: %+v", got)
+		}
+		readFor(t, r, time.Minute)
+		if _, got, _ := ask(t, h, "GET", "", ""); got.Offered != 100 || got.Scale != 1 || got.Temporary {
+			t.Errorf("a minute later: %+v", got)
+		}
+	})
+}
+
 func TestAShortProfileThatIsSentComesOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		r, h := loaded(t, "100/s")

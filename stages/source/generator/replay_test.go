@@ -86,7 +86,7 @@ func TestARunIsPlayedAgainFromItsJournal(t *testing.T) {
 	contents := []string{hello, bye, `{"duplicate_ratio":"20%","late_ratio":"10%"}`, `{"format":"json"}`, `{"phases":{"a":{"malformed_ratio":"50%"}}}`}
 	patches := []string{
 		`{"scale":2}`, `{"scale":0.3333333333333333}`, `{"rate":"777/s"}`, `{"hold":true}`, `{"hold":false}`, `{"pause":true}`, `{"pause":false}`, `{"next":true}`,
-		`{"rate":"3k/s","ttl":"17ms"}`, `{"scale":3,"content":{"malformed_ratio":"10%"},"ttl":"60ms"}`,
+		`{"rate":"3k/s","ttl":"17ms"}`, `{"pause":true,"ttl":"9ms"}`, `{"next":true,"ttl":"13ms"}`, `{"hold":true,"ttl":"40ms"}`, `{"scale":3,"content":{"malformed_ratio":"10%"},"ttl":"60ms"}`,
 	}
 	fewer(t, "30")
 	dir := t.TempDir()
@@ -177,6 +177,45 @@ func again(t *testing.T, file string) told {
 		t.Fatal(err)
 	}
 	return tell(events, began)
+}
+
+func TestARunThatBeganHeldAndPausedIsPlayedAgain(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "run.yaml")
+	synctest.Test(t, func(t *testing.T) {
+		db := kept(t, filepath.Join(dir, "state.db"))
+		defer db.Close()
+		mux := http.NewServeMux()
+		s := settings(mux)
+		s.State = db
+		opened, err := config(func(c *Config) { c.Rate, c.API, c.Start = 1000, base, false }).Open(context.Background(), s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := opened.(*reader)
+		ask(t, mux, "PATCH", "", `{"rate":"100/s","pause":true}`)
+		request(mux, "POST", "/start")
+		began := time.Unix(0, r.pacer.origin).Add(r.pacer.player.Began())
+		all := readEvents(t, r, time.Second)
+		ask(t, mux, "PATCH", "", `{"pause":false,"ttl":"2s"}`)
+		all = append(all, readEvents(t, r, time.Second)...)
+		ask(t, mux, "PATCH", "", `{"scale":3}`)
+		all = append(all, readEvents(t, r, 5*time.Second)...)
+		if err := r.Close(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		text, err := journal.Read(context.Background(), db, "", 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		want, got := tell(all, began), again(t, file)
+		if what := want.differs(got); what != "" || len(want.due) != 100+300 {
+			t.Fatalf("%s, %d events\n%s", what, len(want.due), text)
+		}
+	})
 }
 
 func TestAJournalThatCannotBePlayedIsRefused(t *testing.T) {

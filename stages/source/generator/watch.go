@@ -124,9 +124,9 @@ func (d *desk) retrace(ctx context.Context, w *watch) {
 		return
 	}
 	plan.Name = state.Plan.Name
-	c := load.Change{Plan: plan, Lasting: !state.Temporary}
-	if state.Temporary && plan.Length() == load.Endless && state.Left != load.Endless {
-		c.TTL = state.Left
+	c := load.Change{Plan: plan, Lasting: !state.Visits}
+	if state.Leaves != load.Endless {
+		c.TTL = state.Leaves
 	}
 	d.follow(ctx, c, file)
 }
