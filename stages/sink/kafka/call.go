@@ -8,9 +8,6 @@ import (
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
-
-	"millrace/engine/stage"
-	"millrace/stages/resource/kafka"
 )
 
 // call is what one Write gives to one producer, and the memory for it, used
@@ -20,6 +17,7 @@ type call struct {
 	records []kgo.Record
 	room    []kgo.Record // the memory of records; the client's goroutines look at this one
 	given   int          // of the records to the client
+	refused atomic.Bool  // a record was bad: no more are given to the client
 	headers []kgo.RecordHeader
 	rows    []int32 // of the records in the batch
 	hints   []int32 // for their partitions, where there is a rule
@@ -63,12 +61,19 @@ func (c *call) makeRoom(n int) {
 	c.waiting.Store(1) // until there are no more to come
 }
 
-// produce gives the client the records that it was not given yet.
+// produce gives the client the records that it was not given yet. After one was
+// refused it holds them back: they may not overtake those that were refused
+// with it.
 func (c *call) produce(client *kgo.Client) {
 	from := c.given
 	c.given = len(c.records)
 	c.waiting.Add(int64(c.given - from))
 	for i := from; i < c.given; i++ {
+		if c.refused.Load() {
+			c.waiting.Add(int64(i - c.given))
+			c.given = i
+			return
+		}
 		client.Produce(c.attempt, &c.records[i], c.promise)
 	}
 }
@@ -101,6 +106,9 @@ func (c *call) fail(r *kgo.Record, err error) {
 		c.errs = append(c.errs, make([]error, len(c.room))...)
 	}
 	c.failed++
+	if !c.owner.mode.forgets && !c.refused.Load() && isBad(err) {
+		c.refused.Store(true)
+	}
 	// Failures are rare, and an index in each record is not free. When everything
 	// fails, it does so in order: the next is not far from the last.
 	for n := range c.room {
@@ -121,23 +129,13 @@ func (c *call) firstErr() error {
 	return nil
 }
 
-// blamesRecords says whether an answer was about a record rather than about
-// the weather.
-func (c *call) blamesRecords() bool {
-	for _, err := range c.errs {
-		if err != nil && stage.ClassOf(kafka.Classify(err)) == stage.BadEvent {
-			return true
-		}
-	}
-	return false
-}
-
 // reset makes the call ready for another Write.
 func (c *call) reset() {
 	clear(c.records) // they hold contexts
 	clear(c.errs)
 	c.buf, c.records, c.headers, c.rows, c.hints = c.buf[:0], c.records[:0], c.headers[:0], c.rows[:0], c.hints[:0]
 	c.errs, c.failed, c.sought = c.errs[:0], 0, 0
+	c.refused.Store(false)
 	c.attempt, c.cancel, c.timer, c.room = nil, nil, nil, nil
 }
 

@@ -68,7 +68,11 @@ type Config struct {
 
 	// Key is what the record key is made of: id, correlation_id, source, host,
 	// organisation, trace_id, span_id, level, the name of an attribute, or none.
-	// Records with the same key keep their order. Default id.
+	// Records with the same key keep the order of their file, partition or
+	// connection as long as no attempt at them fails: what failed is sent again
+	// after what Kafka took. After a bad event the rest waits until those that
+	// were refused with it are sent again; only what was on its way to Kafka
+	// before the refusal was heard can be ahead of them. Default id.
 	Key string `yaml:"key"`
 	// Partition is how the partition is chosen: key (by the hash of the key, as Kafka's
 	// own clients do; records without a key are spread), severity, round_robin,

@@ -33,11 +33,22 @@ type producer struct {
 	client atomic.Pointer[kgo.Client]
 	using  sync.RWMutex
 	broken atomic.Bool
+
+	sparing sync.Mutex
+	spare   *kgo.Client // to send again over, if there is one
+
+	patience time.Duration // with a client that does not let go of records whose attempt is over
 }
+
+// patience is longer than the client needs to look at what it holds, which is
+// when it has the broker's answer, or new metadata, or neither in time.
+const patience = 30 * time.Second
 
 // newProducer makes the producer of a mode with a share of the buffer.
 func (w *writer) newProducer(c *Config, mode Mode, share int, s stage.Settings) (*producer, error) {
-	p := &producer{w: w, mode: mode, timeout: c.DeliveryTimeout.Std(), share: int64(share), entered: make(chan struct{}, 1)}
+	p := &producer{
+		w: w, mode: mode, timeout: c.DeliveryTimeout.Std(), share: int64(share), entered: make(chan struct{}, 1), patience: patience,
+	}
 	if mode.Acknowledged > 0 {
 		p.timeout = mode.Acknowledged.Std()
 	}
@@ -81,17 +92,41 @@ func (p *producer) drop(c *call) {
 // failed on the batch, and lets go of the call.
 func (p *producer) finish(ctx context.Context, c *call, b *event.Batch) {
 	c.answer() // for begin
-	<-c.done
-	if c.failed > 1 && c.blamesRecords() {
-		p.oneByOne(c)
+	p.await(c)
+	if c.refused.Load() {
+		p.resend(c)
 	}
+	over := c.attempt.Err() != nil
 	c.timer.Stop()
 	c.cancel()
 	p.count(c)
 	if c.failed > 0 {
-		p.report(ctx, c, b)
+		p.report(ctx, c, b, over)
 	}
 	p.release(c)
+}
+
+// await waits for the client's answers. The client answers for what it holds
+// when the attempt is over, but not when it has forgotten to look: then all
+// Writes would wait for ever. Closed, it answers, and the next Write makes
+// another.
+func (p *producer) await(c *call) {
+	select {
+	case <-c.done:
+		return
+	case <-c.attempt.Done():
+	}
+	stuck := time.NewTimer(p.patience)
+	defer stuck.Stop()
+	select {
+	case <-c.done:
+	case <-stuck.C:
+		p.w.nag.log.Warn("the Kafka client does not answer for its records any more and is replaced",
+			"topic", p.w.topic.Name, "delivery", p.mode.String(), "waited", p.patience)
+		p.broken.Store(true)
+		p.client.Load().Close()
+		<-c.done
+	}
 }
 
 // hand gives over records that nobody waits for; the last answer lets go of
@@ -176,28 +211,14 @@ func (p *producer) count(c *call) {
 // acknowledged says whether Kafka answers for records at all.
 func (p *producer) acknowledged() bool { return !p.mode.forgets && !p.w.noAcks }
 
-// oneByOne sends the records that were refused again, each in a request of its
-// own: Kafka refuses a batch of records as a whole, and only the bad one may
-// be blamed.
-func (p *producer) oneByOne(c *call) {
-	client := p.client.Load()
-	for i := range c.records {
-		if c.errs[i] == nil || stage.ClassOf(kafka.Classify(c.errs[i])) != stage.BadEvent {
-			continue
-		}
-		r := c.records[i]
-		r.Context, r.ProducerEpoch, r.ProducerID, r.Attrs = nil, 0, 0, kgo.RecordAttrs{}
-		if len(c.hints) > 0 {
-			r.Partition = c.hints[i]
-		}
-		if c.errs[i] = client.ProduceSync(c.attempt, &r).FirstErr(); c.errs[i] == nil {
-			c.failed--
-		}
+// report marks what failed on the batch. The client gives up all records of a
+// partition when the time of the first is over, which may be one of an older
+// Write: over says whether that of this call is.
+func (p *producer) report(ctx context.Context, c *call, b *event.Batch, over bool) {
+	what := "no answer"
+	if !over {
+		what = "given up with older records of the same partition, which were canceled or had no answer"
 	}
-}
-
-// report marks what failed on the batch.
-func (p *producer) report(ctx context.Context, c *call, b *event.Batch) {
 	var timedOut error
 	for i, err := range c.errs {
 		if err == nil {
@@ -205,7 +226,7 @@ func (p *producer) report(ctx context.Context, c *call, b *event.Batch) {
 		}
 		if isCanceled(err) {
 			if timedOut == nil {
-				timedOut = p.late(ctx, "no answer")
+				timedOut = p.late(ctx, what)
 			}
 			b.Fail(int(c.rows[i]), timedOut)
 			continue
@@ -227,8 +248,9 @@ func (p *producer) explain(err error) error {
 	return kafka.Classify(fmt.Errorf("kafka topic %s: %w", p.w.topic.Name, err))
 }
 
+// isCanceled says whether the client gave records up.
 func isCanceled(err error) bool {
-	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
+	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, kgo.ErrClientClosed)
 }
 
 // late says what did not come in time, unless it was the route that ended.
@@ -251,7 +273,7 @@ func (p *producer) late(ctx context.Context, what string) error {
 // more what Kafka has, or when the topic is not the one it knew.
 var fatalToProducer = []error{
 	kerr.OutOfOrderSequenceNumber, kerr.UnknownProducerID, kerr.InvalidProducerIDMapping, kerr.InvalidProducerEpoch,
-	kerr.ProducerFenced, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID, kgo.ErrClientClosed,
+	kerr.ProducerFenced, kerr.UnknownTopicOrPartition, kerr.UnknownTopicID,
 }
 
 // look remembers that the client has to be replaced.
@@ -264,7 +286,8 @@ func (p *producer) look(err error) {
 	}
 }
 
-// mend makes the topic again, if it is gone, and a new client.
+// mend makes the topic again, if it is gone, and a new client. What nobody
+// waits for is sent by the old one, as far as there is time.
 func (p *producer) mend(ctx context.Context) error {
 	p.using.Lock()
 	defer p.using.Unlock()
@@ -278,21 +301,34 @@ func (p *producer) mend(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	// What could not be sent is counted as lost, unless it was the route that
+	// ended: then it is sent when the sink closes.
+	if p.flush(ctx) != nil && ctx.Err() != nil {
+		client.Close()
+		return ctx.Err()
+	}
 	p.client.Swap(client).Close()
 	p.broken.Store(false)
 	return nil
 }
 
+// flush sends what nobody waits for, for as long as an attempt may take.
+func (p *producer) flush(ctx context.Context) error {
+	if !p.mode.forgets {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, p.timeout)
+	defer cancel()
+	return p.client.Load().Flush(ctx)
+}
+
 // close sends what nobody waits for and closes the client. Everything else was
 // answered before its Write returned.
 func (p *producer) close(ctx context.Context) error {
-	client := p.client.Load()
-	var err error
-	if p.mode.forgets {
-		ctx, cancel := context.WithTimeout(ctx, p.timeout)
-		defer cancel()
-		err = client.Flush(ctx)
+	err := p.flush(ctx)
+	p.client.Load().Close()
+	if p.spare != nil {
+		p.spare.Close()
 	}
-	client.Close()
 	return err
 }
