@@ -92,11 +92,7 @@ func (d *dlqDesk) printGroups(out io.Writer, groups []stage.PoisonGroup) {
 	for _, g := range groups {
 		total += g.Events
 	}
-	noun := "bad events"
-	if total == 1 {
-		noun = "bad event"
-	}
-	fmt.Fprintf(out, "%s: %s %s in %s\n", d.name(), thousands(total), noun, visible.Line(d.info.Store))
+	fmt.Fprintf(out, "%s: %s in %s\n", d.name(), badEvents(total), visible.Line(d.info.Store))
 	if total == 0 {
 		return
 	}
@@ -107,6 +103,13 @@ func (d *dlqDesk) printGroups(out io.Writer, groups []stage.PoisonGroup) {
 			moment(g.First), moment(g.Last), visible.Line(g.Example), cut(visible.Line(g.Reason), proseWidth))
 	}
 	_ = w.Flush() // to out, like everything else
+}
+
+func badEvents(n int64) string {
+	if n == 1 {
+		return "1 bad event"
+	}
+	return thousands(n) + " bad events"
 }
 
 func orDash(s string) string {
@@ -219,15 +222,15 @@ func (c *dlqPurgeCommand) Run(p *program) error {
 			fmt.Fprintf(p.out, "%s: nothing to delete\n", d.name())
 			return nil
 		}
-		if !c.Yes && !confirm(p, fmt.Sprintf("Delete %s bad events of route %s from %s for good?",
-			thousands(report.Selected), visible.Line(d.info.Route), visible.Line(d.info.Store))) {
+		if !c.Yes && !confirm(p, fmt.Sprintf("Delete %s of route %s from %s for good?",
+			badEvents(report.Selected), visible.Line(d.info.Route), visible.Line(d.info.Store))) {
 			return &codeError{ExitUsage, errors.New("nothing was deleted; --yes answers for you")}
 		}
 		asked.DryRun = false
 		if err := d.post(ctx, "purge", asked, &report); err != nil {
 			return err
 		}
-		fmt.Fprintf(p.out, "%s: %s bad events were deleted\n", d.name(), thousands(report.Delivered))
+		fmt.Fprintf(p.out, "%s: deleted %s\n", d.name(), badEvents(report.Delivered))
 		return nil
 	})
 }
@@ -235,7 +238,10 @@ func (c *dlqPurgeCommand) Run(p *program) error {
 // confirm asks on the terminal. No answer is a no.
 func confirm(p *program, question string) bool {
 	fmt.Fprintf(p.err, "%s [y/N] ", question)
-	answer, _ := bufio.NewReader(os.Stdin).ReadString('\n')
+	answer, err := bufio.NewReader(os.Stdin).ReadString('\n')
+	if err != nil {
+		fmt.Fprintln(p.err) // nobody has ended the line
+	}
 	switch strings.ToLower(strings.TrimSpace(answer)) {
 	case "y", "yes":
 		return true

@@ -34,7 +34,7 @@ type closedRoute struct {
 
 const (
 	inAMoment  = "try again in a moment"
-	afterStart = "it is open again when the engine was started again; once the engine has ended, this command opens it by the pipeline file"
+	afterStart = "the next start of the engine opens it, and once the engine has ended this command does, by the pipeline file"
 )
 
 func (r *closedRoute) Error() string { return r.told("no poison queue of it is open") }

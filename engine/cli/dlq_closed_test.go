@@ -71,7 +71,7 @@ const (
 )
 
 func TestAPoisonQueueThatIsNotOpenSaysWhy(t *testing.T) {
-	const ended = "is open again when the engine was started again; once the engine has ended, this command opens it by the pipeline file"
+	const ended = "so no poison queue of it is open; the next start of the engine opens it, and once the engine has ended this command does, by the pipeline file"
 	for name, c := range map[string]struct {
 		routes, route string
 		code          int
@@ -158,5 +158,13 @@ routes:
 	}
 	if _, said := withQueue(t, 2, "dlq", "replay", file, "--route", "nowhere"); said != "no route \"nowhere\"; routes: r, s\n" {
 		t.Error(said)
+	}
+}
+
+func TestBadEventsAreCounted(t *testing.T) {
+	for n, want := range map[int64]string{0: "0 bad events", 1: "1 bad event", 1200: "1,200 bad events"} {
+		if got := badEvents(n); got != want {
+			t.Errorf("%d: %s", n, got)
+		}
 	}
 }

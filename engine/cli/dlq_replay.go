@@ -107,7 +107,7 @@ func (c *dlqReplayCommand) ask(ctx context.Context, p *program, e *dlqEngine, d 
 		return err
 	}
 	if c.DryRun {
-		fmt.Fprintf(p.out, "%s: %s bad events would be replayed to %s%s\n", d.name(), thousands(last.Selected), c.target(d.info.Route), leftAlone(&last))
+		fmt.Fprintf(p.out, "%s: %s would be replayed to %s%s\n", d.name(), badEvents(last.Selected), c.target(d.info.Route), leftAlone(&last))
 		sum.add(&last)
 		return nil
 	}
