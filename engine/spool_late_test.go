@@ -222,6 +222,7 @@ func waitsFor(t *testing.T, sink *deaf) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, stage.Stage{Name: "deaf", Kind: stage.KindSink, New: func() any { return sink }})
 		w.start("drain_timeout: 1s\n" + strings.Replace(spooled, "out1", "deaf", 1))
+		time.Sleep(time.Second) // in which the sink is opened
 		began := time.Now()
 		w.sources["in1"].SendEvents("a")
 		if err := w.sources["in1"].AwaitReceipts(t.Context(), 1); err != nil {
