@@ -355,6 +355,7 @@ func TestAProfileGoesOnWhereItIsWhenAChangeForATimeComesOff(t *testing.T) {
 	plan := compiled(t, phases(
 		Phase{Name: "climb", For: lasting("10s"), Shape: Shape{Ramp: &Ramp{From: 0, To: 1000}}},
 		Phase{Name: "top", For: lasting("10s"), Shape: Shape{Constant: to(Rate(1000))}},
+		Phase{Name: "end", For: lasting("10s"), Shape: Shape{Constant: to(Rate(10))}},
 	))
 	p := Play(plan, 0)
 	at := func(s int) State { return p.State(time.Duration(s) * time.Second) }
@@ -374,6 +375,14 @@ func TestAProfileGoesOnWhereItIsWhenAChangeForATimeComesOff(t *testing.T) {
 	p.State(8 * time.Second)
 	if s := at(10); s.Elapsed != 4*time.Second {
 		t.Errorf("back again: %+v", s)
+	}
+	apply(t, p, 11*time.Second, Change{Next: true, TTL: 3 * time.Second})
+	apply(t, p, 12*time.Second, Change{Next: true, TTL: 4 * time.Second})
+	if s := at(15); s.Position.Name != "end" {
+		t.Errorf("in the phase after the next: %+v", s)
+	}
+	if s := at(16); s.Elapsed != 5*time.Second {
+		t.Errorf("back from both: %+v", s)
 	}
 }
 
