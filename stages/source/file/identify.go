@@ -50,7 +50,14 @@ func (r *reader) admit(ctx context.Context, candidates []*file) error {
 func (r *reader) review(candidates []*file) []*file {
 	for _, f := range r.files {
 		s := f.stream
-		if s == nil || !f.doubt || f.form != plain || !r.open(f) || !r.trust(f) || len(s.head) >= headSize {
+		if s == nil || !f.doubt || f.form != plain || !r.open(f) {
+			continue
+		}
+		if f.form != plain { // it was closed, and an archive has its inode now
+			r.truncated(f)
+			continue
+		}
+		if !r.trust(f) || len(s.head) >= headSize {
 			continue
 		}
 		if head, err := f.readHead(); err == nil && s.startsLike(head) {

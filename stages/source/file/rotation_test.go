@@ -140,6 +140,29 @@ func TestACompressedLogIsReadOnce(t *testing.T) {
 	l.expect("nor after a restart")
 }
 
+// A file system gives the number of a file that was removed to the next one.
+// Here that is the archive of another log: it must not keep the stream from the
+// archive of its own.
+func TestACompressedLogIsReadOnceWhenAnotherArchiveHasItsInode(t *testing.T) {
+	other := packedBytes(t, long("other")+"\n")
+	for what, archive := range map[string]string{"half": other[:len(other)/2], "whole": other} {
+		l := newLab(t, func(c *Config) { c.MaxOpen = 1 })
+		log := strings.Repeat(long("one")+"\n", 2*headSize/len(long("one")))
+		l.write("app.log.1", log)
+		l.read()
+		l.write("web.log", "two\n")
+		l.expect("which closes the first", "two")
+		l.write("app.log.1.gz", packedBytes(t, log))
+		l.must(os.WriteFile(l.path("app.log.1"), []byte(archive), 0o644)) // the same inode
+		l.rename("app.log.1", "web.log.1.gz")
+		for _, line := range l.read() {
+			if line == long("one") {
+				t.Fatalf("%s an archive: the lines came again", what)
+			}
+		}
+	}
+}
+
 func TestACompressedLogThatIsNotReadToItsEndGoesOnAfterARestart(t *testing.T) {
 	l := newLab(t)
 	l.write("app.log.gz", packedBytes(t, strings.Repeat("line\n", 2*mostLines)))
