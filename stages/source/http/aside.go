@@ -39,10 +39,11 @@ type conn struct {
 
 // The phases of a conn.
 const (
-	phaseBusy  int32 = iota
-	phaseIdle        // between two requests
-	phaseQuiet       // and for long enough
-	phaseGone        // closed, or set aside
+	phaseBusy   int32 = iota
+	phaseIdle         // between two requests
+	phaseAwaits       // and the server waits for the next, within its idle timeout
+	phaseQuiet        // and for long enough
+	phaseGone         // closed, or set aside
 )
 
 // Read is called by one goroutine at a time.
@@ -54,9 +55,18 @@ func (c *conn) Read(p []byte) (int, error) {
 	}
 	n, err := c.TCPConn.Read(p)
 	if err != nil && n == 0 && len(p) >= serverBuffer && errors.Is(err, os.ErrDeadlineExceeded) {
-		c.phase.CompareAndSwap(phaseIdle, phaseQuiet)
+		c.phase.CompareAndSwap(phaseAwaits, phaseQuiet)
 	}
 	return n, err
+}
+
+// SetReadDeadline is called by the server twice between two requests: for the
+// time that the next may take to begin, and, when it has begun, for its header.
+func (c *conn) SetReadDeadline(t time.Time) error {
+	if !c.phase.CompareAndSwap(phaseAwaits, phaseBusy) {
+		c.phase.CompareAndSwap(phaseIdle, phaseAwaits)
+	}
+	return c.TCPConn.SetReadDeadline(t)
 }
 
 // Close sets the connection aside or closes it.
@@ -123,7 +133,9 @@ func (k *keeper) watch(c net.Conn, state http.ConnState) {
 	case state == http.StateIdle:
 		ours.phase.CompareAndSwap(phaseBusy, phaseIdle)
 	case state == http.StateActive:
-		ours.phase.CompareAndSwap(phaseIdle, phaseBusy)
+		if !ours.phase.CompareAndSwap(phaseIdle, phaseBusy) {
+			ours.phase.CompareAndSwap(phaseAwaits, phaseBusy)
+		}
 	}
 }
 

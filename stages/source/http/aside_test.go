@@ -22,7 +22,7 @@ func asideSoon(t *testing.T) {
 
 // wire is a connection that a test holds in its own hands.
 type wire struct {
-	testing.TB
+	*bench
 	net.Conn
 	in *bufio.Reader
 }
@@ -137,6 +137,43 @@ func TestAClosedSourceClosesTheConnectionsThatAreSetAside(t *testing.T) {
 	}
 	if n := b.src.listener.keeper.open.Load(); n != 0 {
 		t.Errorf("%d connections are counted", n)
+	}
+}
+
+// Half a request is not silence: what follows it is not read as a request of
+// its own, and the time for a header holds for it.
+func TestAConnectionWithHalfARequestIsNotSetAside(t *testing.T) {
+	const half = "POST /api/logs HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\nX-Comment: a\r\n"
+	for name, say := range map[string]func(*wire){
+		"after an answer": func(w *wire) {
+			w.send(helloRequest())
+			w.accepted()
+			w.send(half)
+		},
+		"with the request before it": func(w *wire) {
+			w.send(helloRequest() + half)
+			w.accepted()
+		},
+		"after it was set aside": func(w *wire) {
+			w.send(helloRequest())
+			w.accepted()
+			keeper := w.bench.src.listener.keeper
+			w.until("it is set aside", func() bool { return keeper.count() == 1 })
+			w.send(half)
+			w.until("it is no longer set aside", func() bool { return keeper.count() == 0 })
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			asideSoon(t)
+			b := start(t, func(c *Config) { c.ReadTimeout = stage.Duration(time.Second) })
+			keeper := b.src.listener.keeper
+			w := b.dial()
+			say(w)
+			b.until("it is closed", func() bool { return keeper.open.Load() == 0 })
+			if n := len(b.got()); n != 1 {
+				t.Errorf("%d events came", n)
+			}
+		})
 	}
 }
 
