@@ -89,6 +89,11 @@ func (c *dlqReplayCommand) ask(ctx context.Context, p *program, e *dlqEngine, d 
 		}
 		at, req.From = others[0], d.info.Place
 	}
+	if req.Topic == "" && !c.DryRun {
+		if err := c.atQueue(ctx, p, e, d, at, &req, sum); err != nil {
+			return err
+		}
+	}
 	var last stage.PoisonReport
 	err := at.do(ctx, "POST", "replay", req, func(r io.Reader) error {
 		lines := json.NewDecoder(r)
@@ -224,16 +229,44 @@ func (c *dlqReplayCommand) runOne(ctx context.Context, p *program, pipeline *con
 	if c.To != "" {
 		target = c.To
 	}
-	source, err := k.config.PoisonSource(k.route, c.selection())
+	sel := c.selection()
+	var names []string
+	var at int
+	if r := pipeline.Route(target); r != nil && target == k.route {
+		names, at = transformsBefore(r.Middleware, k.step.Name)
+	}
+	var all tally
+	var err error
+	if len(names) > 0 { // first: what fails in the queue's route is not to be replayed a second time
+		own := sel
+		own.Filter = both("not ("+refusedBy(names)+")", sel.Filter)
+		sel.Filter = both(refusedBy(names), sel.Filter)
+		err = c.through(ctx, p, pipeline, k, target, at, own, &all)
+	}
+	if err == nil && ctx.Err() == nil {
+		err = c.through(ctx, p, pipeline, k, target, 0, sel, &all)
+	}
+	if all.queues > 0 {
+		c.tell(p.out, k.route, k.step.Name, &all.report, sum)
+	}
+	return err
+}
+
+// through runs a route from one of its middlewares on, with some bad events in
+// place of its source.
+func (c *dlqReplayCommand) through(ctx context.Context, p *program, pipeline *config.Pipeline, k keeper, target string, from int, sel stage.PoisonSelection, all *tally) error {
+	source, err := k.config.PoisonSource(k.route, sel)
 	if err != nil {
 		return &codeError{ExitUsage, err}
 	}
 	seen := &watched{Source: source}
-	part, err := withSource(pipeline, target, seen)
+	part, err := withSource(pipeline, target, from, seen)
 	if err != nil {
 		return &codeError{ExitUsage, err}
 	}
-	fmt.Fprintf(p.out, "%s.%s: no engine runs; replaying through route %s\n", k.route, k.step.Name, target)
+	if all.queues == 0 {
+		fmt.Fprintf(p.out, "%s.%s: no engine runs; replaying through route %s\n", k.route, k.step.Name, target)
+	}
 	e, err := engine.New(context.WithoutCancel(ctx), part, newLogger(newScreen(p.err), "warn"))
 	if err != nil {
 		return err
@@ -242,7 +275,8 @@ func (c *dlqReplayCommand) runOne(ctx context.Context, p *program, pipeline *con
 	printBooks(p.out, e.Status(), e.Report())
 	fmt.Fprintln(p.out)
 	report := seen.report()
-	c.tell(p.out, k.route, k.step.Name, &report, sum)
+	all.add(&report)
+	all.report.Why = cmp.Or(report.Why, all.report.Why)
 	return err
 }
 
@@ -280,8 +314,8 @@ func (w *watched) report() stage.PoisonReport {
 }
 
 // withSource is the part of a pipeline that a route needs to run with another
-// source: the route, and those that it feeds.
-func withSource(p *config.Pipeline, route string, source stage.Source) (*config.Pipeline, error) {
+// source: the route, from one of its middlewares on, and those that it feeds.
+func withSource(p *config.Pipeline, route string, from int, source stage.Source) (*config.Pipeline, error) {
 	part := *p
 	part.Routes = nil
 	needed := []string{route}
@@ -296,15 +330,16 @@ func withSource(p *config.Pipeline, route string, source stage.Source) (*config.
 			continue
 		}
 		seen[r.Name] = true
-		for feed := range r.Feeds() {
-			needed = append(needed, feed.Route)
-		}
 		own := *r
 		if r.Name == route {
+			own.Middleware = r.Middleware[from:]
 			own.Source = &config.Step{
 				Name: "replay", Stage: stage.Stage{Name: "replay", Kind: stage.KindSource}, Config: source,
 				Path: "routes." + route + ".source.replay", Pos: r.Pos,
 			}
+		}
+		for feed := range own.Feeds() {
+			needed = append(needed, feed.Route)
 		}
 		part.Routes = append(part.Routes, own)
 	}
