@@ -21,7 +21,8 @@ type pipelineConfig struct {
 	// State is the directory for what must outlive the process: poisoned events, spools, embedded
 	// services. Without it, data/<pipeline> is used.
 	State string `yaml:"state"`
-	// Token is what the control API asks for. It is needed when listen is not a loopback address.
+	// Token is what the control API asks for. It is needed when listen is not a loopback address;
+	// without one, requests must name the engine by an IP address or as localhost.
 	Token stage.Secret `yaml:"token"`
 	// DrainTimeout is how long a stop waits for what was read to be delivered. What is left then
 	// is given back to its source.
