@@ -11,6 +11,7 @@ import (
 // it has to begin with what the source gave, not with what became of it.
 type given struct {
 	events     []event.Event
+	kept       []bool            // which of them came
 	attributes []event.Attribute // of all of them
 }
 
@@ -23,24 +24,24 @@ var givens = sync.Pool{New: func() any { return new(given) }}
 func (q *queue) given(b *event.Batch) *given {
 	g := event.Memo(b, q, func() *given {
 		g := givens.Get().(*given)
-		g.events, g.attributes = g.events[:0], g.attributes[:0]
+		g.events, g.kept, g.attributes = g.events[:0], g.kept[:0], g.attributes[:0]
 		return g
 	})
 	g.copy(b)
 	return g
 }
 
-// copy takes the events that are open, have bytes and come for the first time.
-// The chain does not see those that their source could not read, and what was
-// made here is stored as it is when it is refused.
+// copy takes the events that are open and come for the first time. The chain
+// does not see those that their source could not read.
 func (g *given) copy(b *event.Batch) {
 	for row, e := range b.All() {
 		for len(g.events) <= row {
-			g.events = append(g.events, event.Event{})
+			g.events, g.kept = append(g.events, event.Event{}), append(g.kept, false)
 		}
-		if b.Outcome(row) != event.Open || e.Raw == nil || g.events[row].Raw != nil {
+		if b.Outcome(row) != event.Open || g.kept[row] {
 			continue
 		}
+		g.kept[row] = true
 		first := len(g.attributes)
 		g.attributes = append(g.attributes, e.Attributes...)
 		g.events[row] = *e
@@ -50,7 +51,7 @@ func (g *given) copy(b *event.Batch) {
 
 // event is how the event in a row came, and whether its source could read it.
 func (g *given) event(b *event.Batch, row int) (e *event.Event, read bool) {
-	if g.events[row].Raw != nil {
+	if g.kept[row] {
 		return &g.events[row], true
 	}
 	return b.Event(row), false
@@ -59,7 +60,7 @@ func (g *given) event(b *event.Batch, row int) (e *event.Event, read bool) {
 // forget lets go of what is remembered of a batch, if all of that is settled.
 func (q *queue) forget(b *event.Batch, g *given) {
 	for row := range g.events {
-		if g.events[row].Raw != nil && !b.Outcome(row).Final() {
+		if g.kept[row] && !b.Outcome(row).Final() {
 			return
 		}
 	}

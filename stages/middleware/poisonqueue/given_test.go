@@ -31,9 +31,12 @@ func mask(e *event.Event) {
 
 func TestAReplayBeginsWithWhatTheSourceGaveNotWithWhatTheRouteMadeOfIt(t *testing.T) {
 	away := errors.New("away")
-	for name, attempts := range map[string]int{"at once": 1, "after bad weather": 3} {
+	for name, attempts := range map[string]int{"at once": 1, "after bad weather": 3, "made in the pipeline": 1} {
 		q, _ := openLocalQueue(t, 10)
 		b := line()
+		if name == "made in the pipeline" {
+			b.Event(0).Raw = nil
+		}
 		for attempt := 1; attempt <= attempts; attempt++ {
 			err := run(context.Background(), q, b, func(_ context.Context, b *event.Batch) error {
 				if attempt == 1 {

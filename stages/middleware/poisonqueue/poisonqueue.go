@@ -49,8 +49,10 @@ var Stage = stage.Stage{Name: "poison_queue", Kind: stage.KindMiddleware, Files:
 type Config struct {
 	// Topic is the Kafka topic to store bad events in. It is made if it is not
 	// there, with 30 days of retention; what was dealt with is noted in a
-	// second topic with -ledger behind its name. Default: none, bad events are
-	// stored in the pipeline's state directory.
+	// second topic with -ledger behind its name. Give the right to write to both
+	// to Millrace alone: what their headers say of an event (its id, organisation,
+	// source, level, attributes, count of replays) is believed at a replay.
+	// Default: none, bad events are stored in the pipeline's state directory.
 	Topic string `yaml:"topic"`
 	// Resource is the Kafka cluster that the topic is in, and whose schema
 	// registry is asked when Avro is replayed. Default: the only one.
@@ -92,13 +94,14 @@ func (c *Config) Links() []stage.Link {
 
 // Explain says what is promised of bad events.
 func (c *Config) Explain() stage.Explanation {
-	where, again := c.place("", "").String(), "it is the same row"
+	where, again, trust := c.place("", "").String(), "it is the same row", ""
 	if c.Topic != "" {
+		trust = "; who else may write to that topic can give its events any id, organisation and attributes at a replay: leave it to Millrace alone"
 		again = "it is a second record with the same x-dlq-event-id, and is listed once"
 	}
 	return stage.Explanation{
 		Does: "a bad event is stored in " + where + " with its original bytes, what its source gave it beside them and the reason, and counts as poisoned once that is acknowledged; " +
-			"the rest of its batch goes on, and bad weather never poisons",
+			"the rest of its batch goes on, and bad weather never poisons" + trust,
 		Crash: "a bad event that was stored and not yet told to its source is read and stored again; " + again,
 		Away:  "while " + where + " cannot be written or is full, bad events wait and their route waits with them; nothing is dropped",
 	}

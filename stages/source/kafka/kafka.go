@@ -65,7 +65,10 @@ type Config struct {
 	Value string `yaml:"value"`
 	// Headers names the record headers that become attributes of the event;
 	// ["*"] takes all. What the value says itself stays. A header `traceparent`
-	// becomes trace and span id. Default none.
+	// becomes trace and span id. Of a record that a replay of bad events wrote,
+	// the x-dlq- headers are always read: its event has the id, count of replays,
+	// organisation, source, level and attributes that they say, so who may write
+	// to the topic can say anything there. Default none.
 	Headers []string `yaml:"headers"`
 	// Workers is how many lanes a partition is spread over, from 1 (default) to
 	// 64. Records with the same key keep their order, others overtake each

@@ -8,7 +8,7 @@
 // out of the store when its event is settled: an end in between loses nothing,
 // and repeats under the same id. An event that fails again is stored by the
 // poison queue of this route, its count raised, and its old entry goes; one
-// that was replayed too often stays where it is.
+// that was replayed too often stays where it is, and so does one that a limit sheds.
 //
 // The store is read by stages/internal/poison/reader.go; the poison queue
 // writes with the same package.
@@ -35,8 +35,11 @@ var Stage = stage.Stage{Name: "poison", Kind: stage.KindSource, Files: files, Ne
 
 // Config is what a pipeline file says about a poison source.
 type Config struct {
-	// Topic is the Kafka topic that bad events are stored in. Default: none,
-	// those in this pipeline's state directory are read.
+	// Topic is the Kafka topic that bad events are stored in. Its producers are
+	// trusted: an event becomes what the headers of its record say, with any id,
+	// organisation, source, level and attributes, so give the right to write
+	// there to Millrace alone. Default: none, those in this pipeline's state
+	// directory are read.
 	Topic string `yaml:"topic"`
 	// Resource is the Kafka cluster that the topic is in, and whose schema
 	// registry is asked about Avro. Default: the only one.
@@ -101,10 +104,13 @@ func (c *Config) Place() stage.Placement { return stage.Placement{Keeps: true} }
 
 // Explain says what the source promises.
 func (c *Config) Explain() stage.Explanation {
-	where := c.place().String()
+	where, trust := c.place().String(), ""
+	if c.Topic != "" {
+		trust = "; what a record's headers say of its event (id, organisation, source, level, attributes) is believed: only Millrace should have the right to write there"
+	}
 	return stage.Explanation{
 		Does: fmt.Sprintf("reads bad events from %s, as they were received; one is taken out of there when it is settled here, "+
-			"and left there when it was replayed %d times already", where, c.MaxReplays),
+			"and left there when it was replayed %d times already, or a limit shed it", where, c.MaxReplays) + trust,
 		Crash: "events that were settled and not yet taken out are read again, with the same ids; none is lost",
 		Away:  "waits; events stay in " + where,
 	}
