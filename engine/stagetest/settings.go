@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"path/filepath"
 	"sync"
 
@@ -77,8 +78,11 @@ func Registry(s stage.Settings) *prometheus.Registry { return s.Metrics.(*promet
 
 func openState(t T, dir string) *sql.DB {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+filepath.Join(dir, "state.db")+
-		"?_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)&_txlock=immediate")
+	// The folder of a test that has the name of another holds a #, which ends the
+	// path of a URL that is put together by hand: the file was the same for all.
+	file := url.URL{Scheme: "file", Path: filepath.Join(dir, "state.db"),
+		RawQuery: "_pragma=journal_mode(WAL)&_pragma=busy_timeout(10000)&_pragma=synchronous(FULL)&_txlock=immediate"}
+	db, err := sql.Open("sqlite", file.String())
 	if err != nil {
 		t.Fatalf("opening the state database: %v", err)
 	}
