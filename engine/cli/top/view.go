@@ -68,6 +68,7 @@ func (m Model) lines() []line {
 		lines = append(lines, slices.Repeat([]line{{}}, room-len(lines))...)
 	}
 	lines = append(lines, foot...)
+	lines = lines[:min(len(lines), m.height)]
 	for i := range lines {
 		lines[i].text = strings.TrimRight(cut(visible.Line(lines[i].text), m.width), " ")
 		if lines[i].look == chosen {
@@ -185,7 +186,7 @@ func (m Model) middle(r *Route) []line {
 	if m.height >= 36 {
 		tall = 3
 	}
-	width := m.width - 18
+	width := max(m.width-18, 0)
 	add := func(name string, values []float64, now float64) {
 		for i, row := range spark(values, top, width, tall) {
 			text := pad("", 10)
