@@ -179,7 +179,8 @@ func (p *Player) State(now time.Duration) State {
 	m := p.current(at)
 	s := State{
 		Plan: m.plan, Content: m.says, Since: p.last().from, Elapsed: span(m.at), Position: m.plan.Position(span(m.at)),
-		Rate: m.now(), Scale: m.scale, Held: m.held, HeldAt: m.rate, Paused: m.paused, Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
+		Rate: m.now(), Scale: m.scale, Held: m.held, HeldAt: m.rate, Paused: m.paused,
+		Behind: p.behind(tickOf(now)), Counts: p.counts, Left: Endless,
 	}
 	s.Replays, s.ToCome = p.replays, len(p.script)
 	s.Visits, s.Leaves = p.former != nil, Endless
