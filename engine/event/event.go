@@ -90,10 +90,7 @@ func (e *Event) Attribute(key string) (Value, bool) {
 // Use it rather than writing to Attributes: it copies first what another
 // branch of a broadcast still reads.
 func (e *Event) SetAttribute(key string, value Value) {
-	if e.shared {
-		e.Attributes = append(make([]Attribute, 0, len(e.Attributes)+1), e.Attributes...)
-		e.shared = false
-	}
+	e.own()
 	for i := range e.Attributes {
 		if e.Attributes[i].Key == key {
 			e.Attributes[i].Value = value
@@ -101,6 +98,14 @@ func (e *Event) SetAttribute(key string, value Value) {
 		}
 	}
 	e.Attributes = append(e.Attributes, Attribute{key, value})
+}
+
+// own sees to it that nobody else has the attributes.
+func (e *Event) own() {
+	if e.shared {
+		e.Attributes = append(make([]Attribute, 0, len(e.Attributes)+1), e.Attributes...)
+		e.shared = false
+	}
 }
 
 // RemoveAttribute removes a metadata value, if it is there.

@@ -56,6 +56,7 @@ func (a *Array) Next(e *event.Event) (raw string, bad, err error) {
 }
 
 func (a *Array) read(e *event.Event) error {
+	a.s.names = event.Names{}
 	*e = event.Event{Attributes: e.Attributes[:0], Due: e.Due, Offset: e.Offset, Key: e.Key, Raw: e.Raw}
 	if a.s.peek() != '{' {
 		return &FieldError{Reason: "want a JSON object, got " + a.s.kind()}

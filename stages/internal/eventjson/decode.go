@@ -152,7 +152,7 @@ func (s *scanner) id(name string, e *event.Event) error {
 		}
 	}
 	e.ID = uuid.NewSHA1(uuid.NameSpaceOID, []byte(text))
-	e.SetAttribute(OriginalID, event.String(text))
+	s.names.Set(e, OriginalID, event.String(text))
 	return nil
 }
 
@@ -203,7 +203,7 @@ func (s *scanner) metadata(name string, e *event.Event) error {
 // attribute reads a value into the metadata; null takes it out.
 func (s *scanner) attribute(key string, e *event.Event, depth int) error {
 	if s.peek() == 'n' {
-		e.RemoveAttribute(key)
+		s.names.Remove(e, key)
 		return s.word("null")
 	}
 	value, err := s.value(key, depth)
@@ -213,7 +213,7 @@ func (s *scanner) attribute(key string, e *event.Event, depth int) error {
 	if e.Attributes == nil {
 		e.Attributes = make([]event.Attribute, 0, 8) // what most events have, in one allocation
 	}
-	e.SetAttribute(key, value)
+	s.names.Set(e, key, value)
 	if len(e.Attributes) > maxAttributes {
 		return &FieldError{Field: "metadata", Reason: fmt.Sprintf("at most %d attributes are taken", maxAttributes)}
 	}

@@ -2,6 +2,7 @@ package eventjson_test
 
 import (
 	"encoding/json"
+	"fmt"
 	"math"
 	"reflect"
 	"strings"
@@ -244,5 +245,56 @@ func TestTheNumberOfAttributesIsBounded(t *testing.T) {
 	var e event.Event
 	if err := eventjson.Decode([]byte(b.String()), &e); err == nil || err.Error() != "metadata: at most 1024 attributes are taken" {
 		t.Errorf("got %v", err)
+	}
+}
+
+// What a stranger sends costs in proportion to its length: names that come
+// again and again, and are taken out in between, are not copied each time.
+func TestManyNamesThatComeAndGoCostNoMoreThanTheirLength(t *testing.T) {
+	var text strings.Builder
+	text.WriteString(`{"gone":0`)
+	for i := range 1000 {
+		fmt.Fprintf(&text, `,"%03x":%d`, i, i)
+	}
+	for i := 0; text.Len() < 4<<20; i++ {
+		fmt.Fprintf(&text, `,"3e7":null,"3e7":%d,"metadata":{"id":1,"000":null,"000":%d}`, i, i)
+	}
+	text.WriteString(`,"gone":null,"3e7":"last"}`)
+	var e event.Event
+	allocations := testing.AllocsPerRun(1, func() {
+		if err := eventjson.DecodeString(text.String(), &e); err != nil {
+			t.Fatal(err)
+		}
+	})
+	if allocations > 1000 {
+		t.Errorf("%v allocations", allocations)
+	}
+	seen := map[string]event.Value{}
+	for _, a := range e.Attributes {
+		if _, twice := seen[a.Key]; twice {
+			t.Errorf("%s is there twice", a.Key)
+		}
+		seen[a.Key] = a.Value
+	}
+	if _, there := seen["gone"]; there || len(seen) != 1001 || seen["3e7"] != event.String("last") || seen["001"] != event.Int(1) {
+		t.Errorf("%d attributes; gone %v, 3e7 %v, 001 %v", len(seen), there, seen["3e7"], seen["001"])
+	}
+}
+
+// What was found in one element of an array says nothing of the next.
+func TestElementsOfAnArrayHaveTheirOwnNames(t *testing.T) {
+	var many strings.Builder
+	for i := range 100 {
+		fmt.Fprintf(&many, `,"a%d":%d`, i, i)
+	}
+	array, err := eventjson.NewArray(`[{"x":1` + many.String() + `},{"a99":1,"x":null},{"x":2` + many.String() + `,"x":3}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []int{101, 1, 101} {
+		var e event.Event
+		if _, bad, err := array.Next(&e); bad != nil || err != nil || len(e.Attributes) != want {
+			t.Errorf("%d attributes, want %d; %v %v", len(e.Attributes), want, bad, err)
+		}
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"millrace/engine/event"
 )
 
 // maxDepth is how deeply objects and arrays may be nested.
@@ -13,8 +15,9 @@ const maxDepth = 64
 // scanner reads JSON text from the front. Its methods expect white space to be
 // skipped before them.
 type scanner struct {
-	text string
-	at   int
+	text  string
+	at    int
+	names event.Names // of the event that is read
 }
 
 // SyntaxError says that the text is no JSON, and where it stops being it.

@@ -90,17 +90,20 @@ func takeMetadata(metadata message.Metadata, e *event.Event) {
 		names = append(names, name)
 	}
 	slices.Sort(names)
+	if count, there := metadata[poison.ReplayHeader]; there {
+		poison.ReadReplays(e, count)
+	}
+	var index event.Names
 	for _, name := range names {
 		if name == poison.ReplayHeader {
-			poison.ReadReplays(e, metadata[name])
 			continue
 		}
 		if name == CorrelationKey && (e.CorrelationID == "" || e.CorrelationID == metadata[name]) {
 			e.CorrelationID = metadata[name]
 			continue
 		}
-		if _, there := e.Attribute(name); !there {
-			e.SetAttribute(name, event.String(metadata[name]))
+		if !index.Has(e, name) {
+			index.Set(e, name, event.String(metadata[name]))
 		}
 	}
 }

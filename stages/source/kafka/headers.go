@@ -28,6 +28,7 @@ func (h headers) add(rec *kgo.Record, e *event.Event) {
 	if len(h.names) == 0 {
 		return
 	}
+	var names event.Names // a record may have as many headers as its producer likes
 	for i := len(rec.Headers) - 1; i >= 0; i-- {
 		header := &rec.Headers[i]
 		if !h.all && !slices.Contains(h.names, header.Key) {
@@ -36,8 +37,8 @@ func (h headers) add(rec *kgo.Record, e *event.Event) {
 		if header.Key == traceparent && trace(text(header.Value), e) {
 			continue
 		}
-		if _, has := e.Attribute(header.Key); !has {
-			e.SetAttribute(header.Key, event.String(strings.ToValidUTF8(text(header.Value), "\uFFFD")))
+		if !names.Has(e, header.Key) {
+			names.Set(e, header.Key, event.String(strings.ToValidUTF8(text(header.Value), "\uFFFD")))
 		}
 	}
 }
