@@ -72,29 +72,45 @@ func (j *Journal) Open(ctx context.Context) error {
 	if j.DB == nil {
 		return nil
 	}
-	const table = `CREATE TABLE IF NOT EXISTS generator_load (
-	id INTEGER PRIMARY KEY, route TEXT NOT NULL, stage TEXT NOT NULL, at TEXT NOT NULL, number INTEGER NOT NULL,
-	what TEXT NOT NULL, hash TEXT NOT NULL, profile TEXT NOT NULL);
-CREATE INDEX IF NOT EXISTS generator_load_route ON generator_load (route, id)`
-	if _, err := j.DB.ExecContext(ctx, table); err != nil {
-		return fmt.Errorf("making the journal of the load: %w", err)
-	}
-	var have int
-	const look = `SELECT count(*) FROM pragma_table_info('generator_load')
-	WHERE name IN ('run', 'change', 'begins', 'ended', 'events', 'bytes')`
-	if err := j.DB.QueryRowContext(ctx, look).Scan(&have); err != nil {
-		return fmt.Errorf("looking at the journal of the load: %w", err)
-	}
-	for _, c := range columns[have:] {
-		if _, err := j.DB.ExecContext(ctx, "ALTER TABLE generator_load ADD COLUMN "+c); err != nil {
-			return fmt.Errorf("bringing the journal of the load up to date: %w", err)
-		}
+	if err := j.makeTable(ctx); err != nil {
+		return err
 	}
 	const last = `SELECT coalesce(max(run), 0) FROM generator_load WHERE route = ?`
 	if err := j.DB.QueryRowContext(ctx, last, j.Route).Scan(&j.before); err != nil {
 		return fmt.Errorf("reading the journal of the load: %w", err)
 	}
 	return j.trim(ctx)
+}
+
+// makeTable does all in one transaction: sources of several routes start at once.
+func (j *Journal) makeTable(ctx context.Context) error {
+	tx, err := j.DB.BeginTx(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("making the journal of the load: %w", err)
+	}
+	defer func() { _ = tx.Rollback() }() // after Commit it does nothing
+	const table = `CREATE TABLE IF NOT EXISTS generator_load (
+	id INTEGER PRIMARY KEY, route TEXT NOT NULL, stage TEXT NOT NULL, at TEXT NOT NULL, number INTEGER NOT NULL,
+	what TEXT NOT NULL, hash TEXT NOT NULL, profile TEXT NOT NULL);
+CREATE INDEX IF NOT EXISTS generator_load_route ON generator_load (route, id)`
+	if _, err := tx.ExecContext(ctx, table); err != nil {
+		return fmt.Errorf("making the journal of the load: %w", err)
+	}
+	var have int
+	const look = `SELECT count(*) FROM pragma_table_info('generator_load')
+	WHERE name IN ('run', 'change', 'begins', 'ended', 'events', 'bytes')`
+	if err := tx.QueryRowContext(ctx, look).Scan(&have); err != nil {
+		return fmt.Errorf("looking at the journal of the load: %w", err)
+	}
+	for _, c := range columns[have:] {
+		if _, err := tx.ExecContext(ctx, "ALTER TABLE generator_load ADD COLUMN "+c); err != nil {
+			return fmt.Errorf("bringing the journal of the load up to date: %w", err)
+		}
+	}
+	if err := tx.Commit(); err != nil {
+		return fmt.Errorf("making the journal of the load: %w", err)
+	}
+	return nil
 }
 
 // Add enters something.

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -176,5 +177,21 @@ func TestWithoutADatabaseNothingIsKept(t *testing.T) {
 	j := &journal.Journal{Route: "a"}
 	if err := errors.Join(j.Open(t.Context()), j.Add(t.Context(), journal.Entry{})); err != nil {
 		t.Error(err)
+	}
+}
+
+func TestSourcesThatStartAtOnceMakeTheTableTogether(t *testing.T) {
+	for range 20 {
+		db := database(t)
+		var starting sync.WaitGroup
+		for i := range 4 {
+			starting.Go(func() {
+				j := &journal.Journal{DB: db, Route: fmt.Sprint("r", i), Stage: "generator"}
+				if err := j.Open(t.Context()); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		starting.Wait()
 	}
 }
