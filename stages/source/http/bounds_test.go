@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+	"unsafe"
 
 	"millrace/engine/event"
 	"millrace/engine/stage"
@@ -241,6 +242,40 @@ func TestAFullBufferIs503AndPassesByItself(t *testing.T) {
 	b.post("/api/logs", hello).says(t, 202)
 	h.end(event.Delivered)
 	b.until("the last one was read", func() bool { h.end(event.Delivered); return b.src.budget.used.Load() == 0 })
+}
+
+// Many short attributes take more memory than their text: it counts, too.
+func TestTheBufferCountsAttributes(t *testing.T) {
+	const attributes, events = 1000, 20
+	var one strings.Builder
+	one.WriteString(`{"source":"s","level":"INFO","message":"m"`)
+	for i := range attributes {
+		fmt.Fprintf(&one, `,"%x":1`, i)
+	}
+	one.WriteString("}\n")
+	const memory = events * attributes * int64(unsafe.Sizeof(event.Attribute{}))
+	for kind, body := range map[string]string{
+		"application/x-ndjson": strings.Repeat(one.String(), events),
+		"application/json":     "[" + strings.Repeat(one.String()+",", events-1) + one.String() + "]",
+	} {
+		b := start(t, func(c *Config) { c.MaxBody, c.Buffer = 1<<20, 4<<20 })
+		var used atomic.Int64
+		b.fate(func(p event.Parcel) {
+			used.Store(b.src.budget.used.Load())
+			p.Done(receiptOf(p, event.Delivered, nil))
+		})
+		for range 3 { // also with memory that is used again
+			b.post("/api/logs", body, "Content-Type", kind).says(t, 202)
+			if got := used.Load(); got < memory {
+				t.Errorf("%d bytes are counted, for attributes of %d", got, memory)
+			}
+			b.until("all room is given back", func() bool { return b.src.budget.used.Load() == 0 })
+		}
+		small := start(t, func(c *Config) { c.MaxBody, c.Buffer = 256<<10, 512<<10 })
+		small.post("/api/logs", body, "Content-Type", kind).says(t, 413, "send fewer at once")
+		small.until("all room is given back", func() bool { return small.src.budget.used.Load() == 0 })
+		small.post("/api/logs", hello).says(t, 202)
+	}
 }
 
 func TestARequestWaitsForRoomBeforeItIsRefused(t *testing.T) {

@@ -10,6 +10,7 @@ import (
 	"unsafe"
 
 	"millrace/engine/event"
+	"millrace/engine/stage"
 	"millrace/stages/internal/eventjson"
 )
 
@@ -85,9 +86,11 @@ func (r *request) decodeSingle() *refusal {
 		no.field = field
 		return no
 	}
-	r.keep()
 	r.items = 1
-	return r.chargeEvents(1)
+	if no := r.keep(); no != nil {
+		return no
+	}
+	return r.chargeFor(perEvent)
 }
 
 func (r *request) decodeArray() *refusal {
@@ -138,12 +141,12 @@ func (r *request) item(line []byte, raw string, bad error) *refusal {
 	}
 	if f.reason != "" {
 		r.leaveOut(f)
-	} else {
-		r.keep()
+	} else if no := r.keep(); no != nil {
+		return no
 	}
 	r.items++
 	if r.items%chargedTogether == 1 {
-		return r.chargeEvents(chargedTogether)
+		return r.chargeFor(chargedTogether * perEvent)
 	}
 	return nil
 }
@@ -151,12 +154,17 @@ func (r *request) item(line []byte, raw string, bad error) *refusal {
 // chargedTogether is for how many events room is asked for at once.
 const chargedTogether = 16
 
-func (r *request) chargeEvents(n int64) *refusal {
-	if !r.charge(n * perEvent) {
-		r.events = r.events[:0]
-		return noRoom()
+// chargeFor takes room for what the events hold beside their texts.
+func (r *request) chargeFor(bytes int64) *refusal {
+	if r.charge(bytes) {
+		return nil
 	}
-	return nil
+	r.events = r.events[:0]
+	if limit := r.src.budget.limit; r.charged+bytes > limit { // also when it is alone
+		return refuse(http.StatusRequestEntityTooLarge, "the events of the request need more memory than all requests together may (%v); send fewer at once",
+			stage.Size(limit))
+	}
+	return noRoom()
 }
 
 func (r *request) decodeLines(decode func([]byte, *event.Event) error) *refusal {

@@ -3,20 +3,25 @@ package http
 import (
 	"sync/atomic"
 	"time"
+	"unsafe"
 
 	"millrace/engine/event"
 )
 
-// What a request is counted as in the buffer, beside its body.
+// What a request is counted as in the buffer, beside its body. Attributes that
+// an event has room for beyond the usual are counted by themselves.
 const (
-	perRequest = 4 << 10
-	perEvent   = 512
+	perRequest      = 4 << 10
+	perEvent        = 512
+	usualAttributes = 8
+	perAttribute    = int64(unsafe.Sizeof(event.Attribute{}))
 )
 
 // Larger memory than this is not kept for the next request.
 const (
 	keptBody   = 256 << 10
 	keptEvents = 1000
+	keptExtra  = 256 << 10 // attributes beyond the usual, of all events
 )
 
 // request is the memory of one request and of the events in it, whose texts
@@ -47,6 +52,7 @@ type request struct {
 	done    func(event.Receipt)
 
 	charged int64
+	extra   int64 // of that, for attributes beyond the usual
 	arrived time.Time
 
 	holders atomic.Int32
@@ -88,7 +94,7 @@ func (r *request) begin(now time.Time) {
 	r.body, r.out, r.events = r.body[:0], r.out[:0], r.events[:0]
 	r.failures, r.places = r.failures[:0], r.places[:0]
 	r.items, r.single = 0, false
-	r.charged, r.arrived, r.receipt, r.took = perRequest, now, event.Receipt{}, 0
+	r.charged, r.extra, r.arrived, r.receipt, r.took = perRequest, 0, now, event.Receipt{}, 0
 	r.holders.Store(1)
 	r.fate.Store(inLine)
 	select {
@@ -135,8 +141,9 @@ func (r *request) leaveOut(f failure) {
 	r.failures = append(r.failures, f)
 }
 
-// keep says that the last slot holds an event.
-func (r *request) keep() {
+// keep says that the last slot holds an event, and takes room for what is
+// unusual in it.
+func (r *request) keep() *refusal {
 	last := len(r.events) - 1
 	if attributes := r.events[last].Attributes[:0]; last < len(r.memory) {
 		r.memory[last] = attributes
@@ -146,6 +153,12 @@ func (r *request) keep() {
 	if len(r.failures) > 0 {
 		r.places = append(r.places, int32(r.items))
 	}
+	extra := int64(cap(r.events[last].Attributes)-usualAttributes) * perAttribute
+	if extra <= 0 {
+		return nil
+	}
+	r.extra += extra
+	return r.chargeFor(extra)
 }
 
 // itemOf is which item of the request an event was.
@@ -185,7 +198,7 @@ func (r *request) release() {
 	if cap(r.body) > keptBody {
 		r.body = nil
 	}
-	if cap(r.events) > keptEvents {
+	if cap(r.events) > keptEvents || r.extra > keptExtra {
 		r.events, r.memory = nil, nil
 	}
 	if cap(r.out) > keptBody {
