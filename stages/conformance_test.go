@@ -207,7 +207,7 @@ func poisonEvents(ctx context.Context, t stagetest.T, b stagetest.Bench) {
 			EventID: e.ID.String(), Pipeline: b.Pipeline, Route: "careful", Class: "bad_event", Reason: "no such customer", Last: b.Clock.Now(),
 			Form: poison.FormEvent, Payload: eventjson.Append(nil, &e), Origin: stage.PoisonOrigin{Kind: "generator", Offset: int64(i)},
 		}
-		if err := store.Put(ctx, []poison.Entry{entry})[0]; err != nil && ctx.Err() == nil {
+		if err := store.Put(ctx, []poison.Entry{entry}, nil)[0]; err != nil && ctx.Err() == nil {
 			t.Errorf("storing a bad event: %v", err)
 			return
 		}
