@@ -63,7 +63,7 @@ func (w *writer) byStatus(answer *http.Response, err error) verdict {
 		status == http.StatusUnprocessableEntity:
 		return verdict{err: stage.Bad(err)}
 	case status >= 300 && status <= 399:
-		err = fmt.Errorf("%w; redirects are not followed: set url to %q", err, answer.Header.Get("Location"))
+		err = fmt.Errorf("%w; redirects are not followed: set url to %q", err, location(answer))
 		return verdict{err: stage.Fatal(err), away: true}
 	case status == http.StatusUnauthorized, status == http.StatusForbidden:
 		return verdict{err: stage.Fatal(fmt.Errorf("%w; check basic, bearer or the headers that log in", err)), away: true}
@@ -72,6 +72,16 @@ func (w *writer) byStatus(answer *http.Response, err error) verdict {
 	default:
 		return verdict{err: stage.Fatal(err), away: true}
 	}
+}
+
+// location is where an answer sends us, without a query: it may be that of url.
+func location(answer *http.Response) string {
+	u, err := answer.Location()
+	if err != nil {
+		return ""
+	}
+	u.User, u.RawQuery, u.Fragment = nil, "", ""
+	return u.String()
 }
 
 // retryAfter reads the header, in seconds or as a date; 0: it says nothing.

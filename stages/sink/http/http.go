@@ -143,7 +143,7 @@ func (c *Config) validateURL(p *stage.Problems) {
 	case c.URL == "":
 		p.Add("url", "is required: where to send, such as https://logs.example/api/logs/batch")
 	case err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https":
-		p.Add("url", "must be http://host:port/path or https://…, got %q", c.URL)
+		p.Add("url", "must be http://host:port/path or https://…%s", got(c.URL))
 	case u.User != nil:
 		p.Add("url", "must not hold a user or password, since it is shown; use basic: {user: …, password: …}")
 	case u.Scheme == "http" && (c.Basic != nil || c.Bearer != "") && !isLoopback(u.Hostname()):
@@ -220,11 +220,26 @@ func (c *Config) validateTLS(p *stage.Problems) {
 // place is the address as errors show it: without the query.
 func (c *Config) place() string {
 	u, err := url.Parse(c.URL)
-	if err != nil {
+	if err != nil || u.Host == "" {
 		return "url"
 	}
 	u.User, u.RawQuery, u.Fragment = nil, "", ""
 	return u.String()
+}
+
+// got is what of an address that is wrong can be shown. One that cannot be read
+// is not, since nobody can say where in it a password stands.
+func got(address string) string {
+	switch u, err := url.Parse(address); {
+	case err != nil:
+		return ", and cannot be read (not shown, as it may hold a secret); a % in it is written %25"
+	case u.Scheme == "":
+		return ", and does not begin with either"
+	case u.Host == "":
+		return fmt.Sprintf(", got no host behind %q", u.Scheme+":")
+	default:
+		return fmt.Sprintf(", got %q", u.Scheme+"://"+u.Host)
+	}
 }
 
 // Links names the service.

@@ -212,7 +212,7 @@ func TestTheClassOfEachAnswer(t *testing.T) {
 		500: stage.Retryable, 502: stage.Retryable, 503: stage.Retryable, 504: stage.Retryable,
 	} {
 		r := open(t, nil, func(w http.ResponseWriter, _ *http.Request) {
-			w.Header().Set("Location", "https://elsewhere.example/")
+			w.Header().Set("Location", "https://elsewhere.example/?token=geheim")
 			w.WriteHeader(status)
 			if status != http.StatusNoContent {
 				_, _ = io.WriteString(w, "because of the weather\nand more")
@@ -287,6 +287,11 @@ func TestValidate(t *testing.T) {
 		{"url", func(c *Config) { c.URL = "logs.example/x" }},
 		{"url", func(c *Config) { c.URL = "ftp://logs.example/x" }},
 		{"url", func(c *Config) { c.URL = "https://user:geheim@logs.example/x" }},
+		{"url", func(c *Config) { c.URL = "https://user:geheim%et@logs.example/x" }},
+		{"url", func(c *Config) { c.URL = "htps://user:geheim@logs.example/x?token=geheim" }},
+		{"url", func(c *Config) { c.URL = "logs.example/x?token=geheim" }},
+		{"url", func(c *Config) { c.URL = "user:geheim@logs.example" }},
+		{"url", func(c *Config) { c.URL = "https:///x?token=geheim" }},
 		{"url", func(c *Config) { c.URL, c.Bearer = "http://logs.example/x", "geheim" }},
 		{"method", func(c *Config) { c.Method = "GET" }},
 		{"format", func(c *Config) { c.Format = "xml" }},
@@ -314,7 +319,7 @@ func TestValidate(t *testing.T) {
 		if len(p.Found) != 1 || p.Found[0].Key != test.key {
 			t.Errorf("%s: got %v", test.key, p.Found)
 		}
-		if shown := fmt.Sprint(p.Found, c.Explain(), c.Links()); strings.Contains(shown, "geheim") && test.key != "url" {
+		if shown := fmt.Sprint(p.Found, c.Explain(), c.Links()); strings.Contains(shown, "geheim") {
 			t.Errorf("%s: a secret is shown: %s", test.key, shown)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -19,7 +20,7 @@ import (
 func (c *Config) Open(_ context.Context, s stage.Settings) (stage.Writer, error) {
 	address, err := url.Parse(c.URL)
 	if err != nil {
-		return nil, stage.Fatal(fmt.Errorf("url: %w", err))
+		return nil, stage.Fatal(errors.New("url: must be http://host:port/path or https://…" + got(c.URL))) // without err, which quotes it
 	}
 	transport, err := c.transport()
 	if err != nil {
