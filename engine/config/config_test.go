@@ -234,8 +234,20 @@ func TestTheNameOfASetDoesNotShowASecretEither(t *testing.T) {
 		"resources.sql.dns=hunter22",
 		"resources.sq.dsn=hunter22",
 		"resources.sql.dsn=${hunter22",
+		"resources.sql.dsn.x=hunter22",
+		"resources.sql.dsn:hunter22",
+		"resources.sql=hunter22",
+		"resources.nokind.dsn=postgres://u:hunter22@h/db",
+		"resources.a b.dsn=postgres://u:hunter22@h/db",
+		"resources.wrong.dsn=hunter22",
+		"resources=hunter22",
+		"routes.typo.sink.drpo.token=hunter22",
+		"token={a: hunter22}",
+		"token=a: hunter22",
 	} {
-		_, err := config.Parse(catalogue, "x.yaml", []byte(smallest+"resources: {sql: {}}\n"), config.Options{Env: env, Set: []string{set}})
+		resources := "resources: {sql: {}, nokind: , a b: , wrong: {kind: sqll}}\n"
+		typo := "  typo: {source: {generator: {}}, sink: {drpo: }}\n"
+		_, err := config.Parse(catalogue, "x.yaml", []byte(smallest+typo+resources), config.Options{Env: env, Set: []string{set}})
 		if err == nil || strings.Contains(err.Error(), "hunter22") {
 			t.Errorf("--set %s: %v", set, err)
 		}

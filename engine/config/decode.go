@@ -117,7 +117,6 @@ next:
 				continue next
 			}
 		}
-		d.report.secretAt(e.pos)
 		if near := nearest(e.key, names); near != "" {
 			d.meant[join(key, near)] = true
 		}

@@ -62,15 +62,17 @@ const hidden = "[redacted]"
 
 // report collects problems while the layers are read and built.
 type report struct {
-	found   []Problem
-	known   map[Problem]bool // the same ones, so that none is said twice
-	files   map[string]int   // in the order of the layers
-	secrets map[string]bool
-	renamed map[string]string // a --set whose value is a secret, by its whole name
+	found    []Problem
+	known    map[Problem]bool // the same ones, so that none is said twice
+	files    map[string]int   // in the order of the layers
+	secrets  map[string]bool
+	settings map[string]string // each --set with a single value, whole, by its name without the value
+	open     map[string]bool   // the names of those that may be shown whole
 }
 
 func newReport() *report {
-	return &report{known: map[Problem]bool{}, files: map[string]int{}, secrets: map[string]bool{}, renamed: map[string]string{}}
+	return &report{known: map[Problem]bool{}, files: map[string]int{}, secrets: map[string]bool{},
+		settings: map[string]string{}, open: map[string]bool{}}
 }
 
 // layer gives a file its place in the order of problems.
@@ -122,12 +124,30 @@ func (r *report) secret(text string) {
 	}
 }
 
-// secretAt hides the value of a --set, which is a part of its name: a secret,
-// or what has a mistyped key and may be one.
-func (r *report) secretAt(pos Pos) {
-	if path, _, ok := strings.Cut(pos.File, "="); ok && pos.Line == 0 {
-		r.renamed[pos.File] = path + "=…"
+// setting remembers a --set whole. Of a map or a list any part might be a
+// secret, so that stays without its value.
+func (r *report) setting(file, whole string, n *node) {
+	delete(r.settings, file)
+	if n.kind == scalar && !strings.Contains(whole, "\n") {
+		r.settings[file] = "--set " + whole
 	}
+}
+
+// notSecret is told by who knows that the value that stands at a place may be
+// shown: a --set there is named with it.
+func (r *report) notSecret(pos Pos) {
+	if pos.Line == 0 {
+		r.open[pos.File] = true
+	}
+}
+
+// place is the name of a file for a problem, with the value of a --set if that
+// may be shown.
+func (r *report) place(file string) string {
+	if r.open[file] {
+		return cmp.Or(r.settings[file], file)
+	}
+	return file
 }
 
 // finish sorts the problems, hides the secrets in them and tells the errors
@@ -146,10 +166,13 @@ func (r *report) finish() (all Problems, warnings []Problem) {
 			cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
 	})
 	for _, p := range r.found {
+		p.File = r.place(p.File)
 		for _, s := range secrets {
 			p.Text = strings.ReplaceAll(p.Text, s, hidden)
+			if p.Line == 0 {
+				p.File = strings.ReplaceAll(p.File, s, hidden)
+			}
 		}
-		p.File = cmp.Or(r.renamed[p.File], p.File)
 		all = append(all, p)
 		if p.Warning {
 			warnings = append(warnings, p)

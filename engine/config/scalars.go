@@ -17,8 +17,8 @@ import (
 // scalar decodes a single value into v.
 func (d *decoder) scalar(v reflect.Value, n *node, key string) {
 	secret := v.Type() == typeSecret
-	if secret {
-		d.report.secretAt(n.pos)
+	if !secret {
+		d.report.notSecret(n.pos)
 	}
 	if n.kind != scalar {
 		d.fail(n.pos, key, "must be %s, got %s", wanted(v.Type()), n.describe())

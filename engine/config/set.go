@@ -10,20 +10,21 @@ import (
 // not written yet, which decode then checks like any other.
 func (l *loader) set(setting string) {
 	path, value, ok := strings.Cut(setting, "=")
-	file := settingName(setting, path, value)
+	file := settingName(path)
 	l.report.layer(file)
 	l.report.layer("--set " + path)
 	keys, err := splitPath(path)
 	switch {
 	case !ok:
-		l.report.add(Pos{File: file}, "", "must be path=value, such as routes.generate.middleware.limiter.rate=5k/s")
+		if at := strings.IndexAny(path, ": \t\n"); at >= 0 {
+			path = path[:at] + "…" // what follows may be the value
+		}
+		l.report.add(Pos{File: "--set " + path}, "", "must be path=value, such as routes.generate.middleware.limiter.rate=5k/s")
 		return
 	case err != "":
 		l.report.add(Pos{File: "--set " + path}, "", "%s", err)
 		return
 	}
-	// The value of a path that does not exist may be a mistyped secret, so
-	// this is the one place where the position leaves it out.
 	if why := unreachable(l.layers.tree(), keys); why != "" {
 		l.report.add(Pos{File: "--set " + path}, "", "%s", why)
 		return
@@ -32,6 +33,7 @@ func (l *loader) set(setting string) {
 	if n == nil {
 		return
 	}
+	l.report.setting(file, setting, n)
 	for _, key := range slices.Backward(keys) {
 		n = &node{kind: dict, pos: Pos{File: file}, entries: []entry{{key: key, pos: Pos{File: file}, value: n}}}
 	}
@@ -39,14 +41,9 @@ func (l *loader) set(setting string) {
 	l.layers.add(n)
 }
 
-// settingName is what problems call a setting. One value is shown, unless it
-// turns out to be a secret; of a map or a list any part might be one.
-func settingName(setting, path, value string) string {
-	if strings.HasPrefix(value, "{") || strings.HasPrefix(value, "[") || strings.Contains(value, ": ") || strings.Contains(value, "\n") {
-		return "--set " + path + "=…"
-	}
-	return "--set " + setting
-}
+// settingName is what problems call a setting. It leaves out the value, which
+// may be a secret: until its key is found in a Config nobody can tell.
+func settingName(path string) string { return "--set " + path + "=…" }
 
 // splitPath cuts a path at its dots, except within double quotes:
 // resources.kafka.options."retention.ms".

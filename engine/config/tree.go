@@ -73,7 +73,9 @@ func (n *node) keys() []string {
 
 func (n *node) isNull() bool { return n.kind == scalar && n.tag == nullTag }
 
-// describe names a value in a problem, shortened.
+// describe names a value in a problem, shortened. It is asked where a value has
+// the wrong form; that of a --set is not shown then, since nobody knows what it
+// is.
 func (n *node) describe() string {
 	switch {
 	case n.kind == list:
@@ -82,6 +84,8 @@ func (n *node) describe() string {
 		return "a map"
 	case n.isNull():
 		return "nothing"
+	case n.pos.Line == 0:
+		return "a single value"
 	default:
 		return describeText(n.text, n.quoted || n.tag == stringTag)
 	}
