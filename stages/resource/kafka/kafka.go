@@ -89,6 +89,10 @@ func (c *Config) Validate(p *stage.Problems) {
 }
 
 func (c *Config) checkBrokers(p *stage.Problems) {
+	if strings.ContainsAny(c.Brokers, "@?") {
+		p.Add("brokers", "want embedded or host:port[,host:port…]; user and password belong below sasl (not shown: it may hold a password)")
+		return
+	}
 	for _, broker := range splitList(c.Brokers) {
 		if err := checkAddress(broker); err != "" {
 			p.Add("brokers", "want embedded or host:port[,host:port…], got %q: %s", broker, err)

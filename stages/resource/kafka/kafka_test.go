@@ -242,6 +242,7 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 	for text, change := range map[string]func(*Config){
 		"brokers: want embedded or host:port":         func(c *Config) { c.Brokers = "kafka" },
 		"the port must be":                            func(c *Config) { c.Brokers = "kafka:9092,other:99999" },
+		"belong below sasl (not shown":                func(c *Config) { c.Brokers = "kafka://bob:sesame,x@kafka:9092" },
 		"brokers: must not be empty":                  func(c *Config) { c.Brokers = "," },
 		"brokers: want embedded or embedded:PORT":     func(c *Config) { c.Brokers = "embedded:x" },
 		"registry: want embedded or a URL":            func(c *Config) { c.Registry = "registry:8081" },
@@ -260,8 +261,8 @@ func TestWrongSettingsAreNamed(t *testing.T) {
 		for _, problem := range p.Found {
 			found = found || strings.Contains(problem.Key+": "+problem.Text, text)
 		}
-		if !found {
-			t.Errorf("want %q, got %v", text, p.Found)
+		if !found || strings.Contains(fmt.Sprint(p.Found), "sesame") {
+			t.Errorf("want %q, and no password, got %v", text, p.Found)
 		}
 	}
 	var p stage.Problems
