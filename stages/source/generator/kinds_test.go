@@ -308,3 +308,37 @@ func TestLinesCarryTheTimeOfTheirEvent(t *testing.T) {
 		}
 	})
 }
+
+func TestAPatternThatCanMakeTooMuchIsRefused(t *testing.T) {
+	nested := func(inner, repeat string, depth int) string {
+		return strings.Repeat("(", depth) + inner + strings.Repeat(repeat, depth)
+	}
+	for _, expression := range []string{
+		nested("a", ")*", 4), // 8^4 is still possible
+		nested("a", ")*", 5),
+		nested("a", ")*", 21),
+		nested("a", ")*", 22), // 8^22 is 2^66
+		nested("a", ")*", 400),
+		nested("ab|a", ")+", 20),
+		nested("b"+nested("a", ")*", 22), ")?", 1),
+		strings.Repeat("b{1000}", 5),
+	} {
+		possible := expression == nested("a", ")*", 4)
+		if _, err := newPattern(expression); possible != (err == nil) {
+			t.Errorf("%.30s: got the error %v", expression, err)
+		}
+	}
+}
+
+func TestWhatMakesNoTextIsNotRepeated(t *testing.T) {
+	for _, expression := range []string{"", "()", strings.Repeat("(", 60) + "a{0}" + strings.Repeat(")*", 60), strings.Repeat("(", 60) + strings.Repeat("|)+", 60)} {
+		p, err := newPattern(expression)
+		if err != nil {
+			t.Errorf("%q: %v", expression, err)
+			continue
+		}
+		if x := uint64(1); len(p.append(nil, &x)) > 0 { // would not end
+			t.Errorf("%q makes something", expression)
+		}
+	}
+}

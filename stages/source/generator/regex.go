@@ -41,7 +41,7 @@ func newPattern(expression string) (pattern, error) {
 	}
 	p, err := patternOf(re)
 	if err == nil && p.longest() > maxPattern {
-		err = fmt.Errorf("makes texts of up to %d bytes, at most %d are possible", p.longest(), maxPattern)
+		err = fmt.Errorf("must make texts of at most %d bytes", maxPattern)
 	}
 	return p, err
 }
@@ -72,6 +72,9 @@ func patternOf(re *syntax.Regexp) (pattern, error) {
 	p, err := several(repeated, re)
 	if p.min, p.max = bounds[0], bounds[1]; p.max < 0 {
 		p.max = p.min + openEnd
+	}
+	if err == nil && p.longest() == 0 {
+		return pattern{kind: allOf}, nil // nothing, however often: ((a{0})*)* would take 8 * 8 rounds for it
 	}
 	return p, err
 }
@@ -110,7 +113,8 @@ func class(ranges []rune) (pattern, error) {
 	return pattern{chars: all}, nil
 }
 
-// longest is how many bytes the pattern can make.
+// longest is how many bytes the pattern can make. More than maxPattern is
+// maxPattern+1: nested repetitions multiply beyond any number.
 func (p *pattern) longest() int {
 	n := 0
 	for _, c := range p.chars {
@@ -122,11 +126,14 @@ func (p *pattern) longest() int {
 		} else {
 			n = max(n, part)
 		}
+		if n > maxPattern {
+			break
+		}
 	}
 	if p.kind == repeated {
-		n *= p.max
+		n *= p.max // of at most 1000, which regular expressions allow, and openEnd
 	}
-	return n
+	return min(n, maxPattern+1)
 }
 
 // escaped is the pattern whose characters are written as escape does.
