@@ -253,3 +253,22 @@ func TestTheNameOfASetDoesNotShowASecretEither(t *testing.T) {
 		}
 	}
 }
+
+func TestASetIsTheTextThatTheShellGivesIt(t *testing.T) {
+	for set, want := range map[string]string{
+		"abc #def": "abc #def", "#abc": "#abc", "!x y": "!x y",
+		"!!str 5": "!!str 5", "! 5": "! 5", "&a b": "&a b", "*abc": "*abc", "@abc": "@abc",
+		"`abc": "`abc", "%abc": "%abc", "|": "|", "> x": "> x", "|\n  abc": "|\n  abc", "a\nb": "a\nb",
+		"---": "---", "a\n---\nb": "a\n---\nb", "...": "...",
+		"a: b: c": "a: b: c", "5": "5", "true": "true", `"5"`: "5", `'a b'`: "a b", `"a\tb"`: "a\tb", `"a" #b`: `"a" #b`, `'a' #b'`: `'a' #b'`,
+		`"a" #b"`: `"a" #b"`, `"a\"b"`: `a"b`,
+		"''": "", "": "", `a"b`: `a"b`, "it's": "it's", "a #": "a #", "\t": "", "&a {b: c}": "&a {b: c}", "!t [b]": "!t [b]", "0x1f": "0x1f", " abc ": "abc",
+	} {
+		p, err := config.Parse(catalogue, "x.yaml", []byte(smallest), config.Options{Env: env, Set: []string{"token=" + set}})
+		if err != nil {
+			t.Errorf("token=%s: %v", set, err)
+		} else if string(p.Token) != want {
+			t.Errorf("token=%s: %q, want %q", set, p.Token, want)
+		}
+	}
+}

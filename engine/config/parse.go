@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"io"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -52,18 +53,51 @@ func parse(r *report, name string, data []byte) *node {
 	return root
 }
 
-// parseValue reads what stands after the "=" of a --set. It has no lines.
+// parseValue reads what stands after the "=" of a --set. It has no lines. A
+// list and a map are YAML, and so is a text in quotes; everything else is the
+// text that it is, to the last sign: in a shell, "#" begins no comment and "!"
+// no type.
 func parseValue(r *report, file, path, value string) *node {
-	p := &parser{report: r, file: file, flat: true, open: map[*yaml.Node]bool{}}
+	aside := newReport()
+	p := &parser{report: aside, file: file, flat: true, open: map[*yaml.Node]bool{}}
+	text := &node{pos: p.at(0, 0), text: strings.TrimSpace(value), tag: stringTag}
 	if value == "" {
-		return &node{pos: p.at(0, 0), tag: stringTag, quoted: true}
+		text.quoted = true
+		return text
 	}
-	before := len(r.found)
+	_, _, control := badByte([]byte(value))
 	doc := p.load([]byte(value))
-	if len(r.found) > before || doc == nil {
+	switch {
+	case len(aside.found) > 0 && control == "" && !strings.ContainsAny(text.text[:min(1, len(text.text))], "{[\"'"):
+		return text
+	case len(aside.found) > 0:
+		for _, problem := range aside.found {
+			r.put(problem)
+		}
 		return nil
+	case literal(doc, text.text):
+		return text
 	}
+	p.report = r
 	return p.node(doc, path, 0)
+}
+
+// inQuotes is a text in one pair of quotes, with nothing behind it.
+var inQuotes = regexp.MustCompile(`(?s)^("([^"\\]|\\.)*"|'([^']|'')*')$`)
+
+// literal says that YAML makes something else of a single value than the text
+// that was written.
+func literal(y *yaml.Node, text string) bool {
+	switch {
+	case y.Kind == yaml.AliasNode:
+		return true
+	case y.Kind != yaml.ScalarNode:
+		return y.Anchor != "" || y.Style&yaml.TaggedStyle != 0
+	case y.Style == yaml.SingleQuotedStyle || y.Style == yaml.DoubleQuotedStyle:
+		return !inQuotes.MatchString(text)
+	default:
+		return y.Value != text
+	}
 }
 
 type parser struct {
