@@ -262,13 +262,18 @@ func TestASetIsTheTextThatTheShellGivesIt(t *testing.T) {
 		"---": "---", "a\n---\nb": "a\n---\nb", "...": "...",
 		"a: b: c": "a: b: c", "5": "5", "true": "true", `"5"`: "5", `'a b'`: "a b", `"a\tb"`: "a\tb", `"a" #b`: `"a" #b`, `'a' #b'`: `'a' #b'`,
 		`"a" #b"`: `"a" #b"`, `"a\"b"`: `a"b`,
-		"''": "", "": "", `a"b`: `a"b`, "it's": "it's", "a #": "a #", "\t": "", "&a {b: c}": "&a {b: c}", "!t [b]": "!t [b]", "0x1f": "0x1f", " abc ": "abc",
+		"''": "", "": "", `a"b`: `a"b`, "it's": "it's", "a #": "a #", "&a {b: c}": "&a {b: c}", "!t [b]": "!t [b]", "0x1f": "0x1f", " abc ": "abc",
 	} {
 		p, err := config.Parse(catalogue, "x.yaml", []byte(smallest), config.Options{Env: env, Set: []string{"token=" + set}})
 		if err != nil {
 			t.Errorf("token=%s: %v", set, err)
 		} else if string(p.Token) != want {
 			t.Errorf("token=%s: %q, want %q", set, p.Token, want)
+		}
+	}
+	for _, set := range []string{" ", "\t", "a: b", "[a", "\x01"} {
+		if _, err := config.Parse(catalogue, "x.yaml", []byte(smallest), config.Options{Env: env, Set: []string{"token=" + set}}); err == nil {
+			t.Errorf("token=%q is taken", set)
 		}
 	}
 }
