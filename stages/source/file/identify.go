@@ -142,6 +142,7 @@ func (r *reader) byContent(f *file, head []byte) bool {
 		return false
 	case best.file == nil && r.complete(f, best):
 		r.log.Debug("a file was rotated", "file", f.path, "was", best.path)
+		r.vacate(f.key)
 		r.attach(f, best)
 	default:
 		if !f.said {
@@ -214,6 +215,7 @@ func (r *reader) new(f *file, head []byte) *stream {
 		}
 	}
 	s.settled = s.at
+	r.vacate(f.key)
 	r.know(s) // the next candidate may be a copy of it
 	return s
 }
@@ -239,11 +241,13 @@ func (r *reader) welcome(ctx context.Context, fresh []*stream) error {
 	if len(fresh) == 0 {
 		return nil
 	}
-	rows := make([]row, len(fresh))
-	for i, s := range fresh {
-		rows[i] = s.row()
+	rows := r.unsaved() // the next start must not find others where these lie
+	old := len(rows)
+	for _, s := range fresh {
+		rows = append(rows, s.row())
 	}
 	if err := r.store.save(ctx, rows); err != nil {
+		r.unsave(rows[:old])
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		for _, s := range fresh {
@@ -286,6 +290,19 @@ func (r *reader) detach(f *file) {
 	defer r.mu.Unlock()
 	f.stream.file, f.stream.seen, f.stream.changed, f.stream.renewed = nil, r.clock.Now(), true, true
 	f.stream, f.rest, f.quiet, f.limit = nil, 0, false, 0
+}
+
+// vacate lets the streams whose file is not known be in this one no longer: it
+// is empty, or holds something else. What is written to it from now on is not
+// theirs, though it may begin with the very lines that they did.
+func (r *reader) vacate(k key) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, s := range r.streams {
+		if s.file == nil && s.key == k && s.at.Offset > 0 {
+			s.key, s.changed, s.renewed = key{}, true, true
+		}
+	}
 }
 
 // truncated lets a stream end where its file was truncated. What is in the file

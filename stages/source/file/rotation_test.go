@@ -110,6 +110,70 @@ func TestATruncatedLogIsReadFromItsBeginning(t *testing.T) {
 	}
 }
 
+// A service writes the same lines at each of its starts.
+func TestALogThatIsEmptyAfterARestartIsReadFromItsBeginning(t *testing.T) {
+	started := []string{"server started", "listening on :80"}
+	again := strings.Join(started, "\n") + "\n"
+	for what, meanwhile := range map[string]func(*lab){
+		"emptied": func(l *lab) {
+			l.must(os.Truncate(l.path("app.log"), 0))
+			l.open()
+			l.expect("while it is empty")
+		},
+		"emptied, and there were two restarts": func(l *lab) {
+			l.must(os.Truncate(l.path("app.log"), 0))
+			l.open()
+			l.expect("while it is empty")
+			l.close()
+			l.open()
+		},
+		"other lines were in it": func(l *lab) {
+			l.must(os.Truncate(l.path("app.log"), 0))
+			l.write("app.log", "another\n")
+			l.open()
+			l.expect("what was written meanwhile", "another")
+			l.must(os.Truncate(l.path("app.log"), 0))
+			l.expect("while it is empty")
+		},
+		"other lines were in it when it was killed": func(l *lab) {
+			l.must(os.Truncate(l.path("app.log"), 0))
+			l.write("app.log", "another\n")
+			l.open()
+			l.expect("what was written meanwhile", "another")
+			l.kill()
+			l.must(os.Truncate(l.path("app.log"), 0))
+			l.open()
+		},
+	} {
+		t.Run(what, func(t *testing.T) {
+			l := newLab(t)
+			l.write("app.log", again)
+			l.expect("the first start", started...)
+			l.close()
+			meanwhile(l)
+			l.write("app.log", again)
+			l.expect("the second start", started...)
+			l.write("app.log", "third\n")
+			l.expect("more", "third")
+		})
+	}
+}
+
+// What is renamed keeps its place, though the log that follows it is empty.
+func TestARotatedLogGoesOnAfterARestartBesideAnEmptyOne(t *testing.T) {
+	l := newLab(t)
+	l.write("app.log", "one\n")
+	l.expect("before", "one")
+	l.close()
+	l.write("app.log", "two\n")
+	l.rename("app.log", "app.log.1")
+	l.write("app.log", "")
+	l.open()
+	l.expect("the rest of what was renamed", "two")
+	l.write("app.log", "one\n")
+	l.expect("the new log", "one")
+}
+
 func TestALineThatComesAgainAfterTruncationHasAnotherID(t *testing.T) {
 	l := newLab(t)
 	var ids []uuid.UUID

@@ -24,7 +24,8 @@ func (r *reader) scan(ctx context.Context) error {
 	var candidates []*file
 	for _, is := range w.files {
 		f := r.files[keyOf(is.info)]
-		if f == nil {
+		found := f == nil
+		if found {
 			f = &file{key: keyOf(is.info), path: is.path, chunk: firstChunk, news: r.clock.Now()}
 			r.files[f.key] = f
 			f.look(is.info)
@@ -33,6 +34,9 @@ func (r *reader) scan(ctx context.Context) error {
 			continue // a second name
 		}
 		changed := r.sight(f, is.path, is.info)
+		if f.stream == nil && f.size == 0 && (found || changed) {
+			r.vacate(f.key)
+		}
 		if f.stream == nil && r.wants(f, changed) {
 			candidates = append(candidates, f)
 		}
