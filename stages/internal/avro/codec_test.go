@@ -116,6 +116,52 @@ func TestAnEventThatDoesNotFitIsAnErrorThatNamesTheField(t *testing.T) {
 	}
 }
 
+// A producer that writes nanoseconds where its schema says milliseconds.
+func TestATimeInAnotherUnitThanTheSchemaSaysIsAnError(t *testing.T) {
+	nanos := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC).UnixNano()
+	for logical, number := range map[string]int64{"timestamp-millis": nanos, "timestamp-micros": nanos, "local-timestamp-millis": -nanos} {
+		codec := mustNew(t, schemaOf(`{"name":"time","type":["null",{"type":"long","logicalType":"`+logical+`"}]}`))
+		var e event.Event
+		err := codec.Decode(appendLong([]byte{2}, number), &e)
+		if err == nil || !strings.Contains(err.Error(), "field time: want a time of the years 1 to 9999") {
+			t.Errorf("%s %d: %v, %v", logical, number, e.Time, err)
+		}
+	}
+	codec := mustNew(t, schemaOf(`{"name":"time","type":"string"}`))
+	for _, text := range []string{"0000-12-31T23:59:59Z", "9999-12-31T23:59:59-01:00"} {
+		if err := codec.Decode(appendString(nil, text), &event.Event{}); err == nil {
+			t.Errorf("%s was read", text)
+		}
+	}
+}
+
+func TestATimeBeyondTheCalendarIsNotWritten(t *testing.T) {
+	first, last := time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC), time.Date(9999, 12, 31, 23, 59, 59, 999e6, time.UTC)
+	east := time.FixedZone("", 3600)
+	for _, field := range []string{
+		`{"name":"time","type":{"type":"long","logicalType":"timestamp-millis"}}`,
+		`{"name":"time","type":["null",{"type":"long","logicalType":"timestamp-micros"}]}`,
+		`{"name":"time","type":"string"}`,
+	} {
+		codec := mustNew(t, schemaOf(field))
+		for _, beyond := range []time.Time{first.Add(-1), last.Add(time.Second), time.UnixMilli(1767225600000000000), time.Unix(1<<62, 0)} {
+			e := event.Event{Time: beyond}
+			if _, err := codec.Append(nil, &e); err == nil || !strings.Contains(err.Error(), "field time: want a time of the years 1 to 9999") {
+				t.Errorf("%s: the year %d: %v", field, beyond.Year(), err)
+			}
+		}
+		for _, within := range []time.Time{first, last} {
+			if got := roundTrip(t, schemaOf(field), event.Event{Time: within}); !got.Time.Equal(within) {
+				t.Errorf("%s: %v came back as %v", field, within, got.Time)
+			}
+		}
+	}
+	e := event.Event{Time: last.In(east)} // the year 10000 there
+	if _, err := mustNew(t, schemaOf(`{"name":"time","type":"string"}`)).Append(nil, &e); err == nil {
+		t.Error("a year of five digits was written")
+	}
+}
+
 func TestASchemaThatNoEventCanFillIsAnError(t *testing.T) {
 	for schema, want := range map[string]string{
 		`{`:        "avro schema",

@@ -199,17 +199,34 @@ func (d *decoder) id(n *node, e *event.Event) {
 func (d *decoder) time(n *node, e *event.Event) {
 	switch n.kind {
 	case kindLong:
-		e.Time = n.unit.time(d.long())
+		number := d.long()
+		if e.Time = n.unit.time(number); !inCalendar(e.Time) {
+			d.fail(fmt.Errorf("want a time of the years 1 to 9999, got %d, which counts %s by the schema; was it written in another unit?",
+				number, n.unit))
+		}
 	case kindString:
 		text := d.str()
 		t, err := time.Parse(time.RFC3339Nano, text)
-		if err != nil && d.err == nil {
-			d.fail(fmt.Errorf("want a time such as 2006-01-02T15:04:05Z, got %q", clip(text)))
+		if (err != nil || !inCalendar(t)) && d.err == nil {
+			d.fail(fmt.Errorf("want a time of the years 1 to 9999 such as 2006-01-02T15:04:05Z, got %q", clip(text)))
 		}
 		e.Time = t
 	default:
 		d.skip(n, 0)
 	}
+}
+
+// The years 1 to 9999, in seconds: what RFC 3339 can write. Beyond them a number
+// is in another unit than its schema says, and in smaller units it would
+// overflow without a sign.
+var (
+	firstSecond = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC).Unix()
+	lastSecond  = time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC).Unix()
+)
+
+func inCalendar(t time.Time) bool {
+	s := t.Unix()
+	return firstSecond <= s && s <= lastSecond
 }
 
 func (u timeUnit) time(n int64) time.Time {

@@ -80,6 +80,11 @@ func (c *Codec) append(buf []byte, e *event.Event) ([]byte, error) {
 				return buf, fmt.Errorf("avro: field %s: nanoseconds cannot say the year %d", s.name, year)
 			}
 			buf = s.appendOther(buf, e)
+		case opMillis, opMicros, opTimeText:
+			if !inCalendar(e.Time) || s.op == opTimeText && e.Time.Year() > 9999 { // in the zone it is written in
+				return buf, fmt.Errorf("avro: field %s: want a time of the years 1 to 9999, got the year %d", s.name, e.Time.Year())
+			}
+			buf = s.appendOther(buf, e)
 		case opUnwritable:
 			err = errUnwritable
 		default:

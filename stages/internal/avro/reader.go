@@ -55,6 +55,10 @@ const (
 	unitNanos
 )
 
+func (u timeUnit) String() string {
+	return [...]string{"milliseconds", "microseconds", "nanoseconds"}[u]
+}
+
 func compileReader(root *avro.SchemaNode) (*node, error) {
 	c := &readerCompiler{named: map[string]*node{}}
 	n, err := c.compile(root, root.Namespace)
