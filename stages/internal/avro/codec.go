@@ -16,8 +16,10 @@
 //	source host hostname message correlation_id trace_id span_id
 //	organisation organization_id stack_trace
 //	                               string; "" is null where null is allowed
-//	metadata, attributes           map of string, long, double, boolean or a
-//	                               union of them
+//	metadata, attributes           map of string, long, int, double, float,
+//	                               boolean or a union of them; an integer
+//	                               takes the first of long, int, double,
+//	                               float and string that holds it
 //
 // A field with another name holds the attribute of that name, or its default
 // when the event has none. Parsing, validation and compatibility of schemas

@@ -97,6 +97,44 @@ func TestAttributesGoWhereTheSchemaHasRoomForThem(t *testing.T) {
 	}
 }
 
+func TestAnIntegerGoesWhereItFits(t *testing.T) {
+	for _, tc := range []struct {
+		values string
+		n      int64
+		want   any
+	}{
+		{`"float"`, 1, 1.0},
+		{`"float"`, -1 << 24, float64(-1 << 24)},
+		{`["null","float"]`, 3, 3.0},
+		{`["null","int","string"]`, 7, int64(7)},
+		{`["null","int","string"]`, 1 << 40, "1099511627776"},
+		{`["string","float"]`, 7, 7.0},
+		{`["string","float"]`, 1<<24 + 1, "16777217"},
+		{`["float","int","double"]`, 1 << 24, int64(1 << 24)},
+		{`["float","int","double"]`, 1 << 40, float64(1 << 40)},
+		{`["int","long"]`, 1 << 40, int64(1 << 40)},
+		{`"string"`, 7, "7"},
+	} {
+		e := event.Event{Attributes: []event.Attribute{{Key: "n", Value: event.Int(tc.n)}}}
+		for what, fields := range map[string]string{
+			"map":   `{"name":"metadata","type":{"type":"map","values":` + tc.values + `}}`,
+			"field": `{"name":"n","type":` + tc.values + `}`,
+		} {
+			got := roundTrip(t, schemaOf(fields), e)
+			if v, ok := got.Attribute("n"); !ok || v.Any() != tc.want {
+				t.Errorf("%d in a %s of %s came back as %#v, want %#v", tc.n, what, tc.values, v.Any(), tc.want)
+			}
+		}
+	}
+	for _, values := range []string{`"float"`, `"int"`, `["null","int"]`, `["int","float"]`} {
+		e := event.Event{Attributes: []event.Attribute{{Key: "n", Value: event.Int(1<<40 + 1)}}}
+		_, err := mustNew(t, schemaOf(`{"name":"metadata","type":{"type":"map","values":`+values+`}}`)).Append(nil, &e)
+		if err == nil || !strings.Contains(err.Error(), "attribute n") || !strings.Contains(err.Error(), "does not fit") {
+			t.Errorf("a number that does not fit %s: %v", values, err)
+		}
+	}
+}
+
 func TestAnEventThatDoesNotFitIsAnErrorThatNamesTheField(t *testing.T) {
 	for _, tc := range []struct{ field, want string }{
 		{`{"name":"level","type":{"type":"enum","name":"L","symbols":["INFO"]}}`, "field level: the schema's enum has no symbol for level WARN"},

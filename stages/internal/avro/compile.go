@@ -155,7 +155,7 @@ func compileMap(f *avro.SchemaField, s step) (step, error) {
 	}
 	s.op, s.values = opMap, planValue(m.Values)
 	if s.values.kinds == [4]valueStep{} {
-		return s, fmt.Errorf("its values must be string, long, double, boolean or a union of them, are %s", typeName(m.Values))
+		return s, fmt.Errorf("its values must be string, long, int, double, float, boolean or a union of them, are %s", typeName(m.Values))
 	}
 	return s, nil
 }
@@ -195,7 +195,7 @@ func encodeDefault(f *avro.SchemaField) []byte {
 // choices says for each kind of value what it may be written as, best first.
 var choices = [4][]wireType{
 	event.KindString: {asString},
-	event.KindInt:    {asLong, asInt, asDouble, asString},
+	event.KindInt:    {asLong, asInt, asDouble, asFloat, asString},
 	event.KindFloat:  {asDouble, asFloat, asString},
 	event.KindBool:   {asBoolean, asString},
 }
@@ -208,18 +208,21 @@ var wireTypes = map[string]wireType{
 func planValue(t *avro.SchemaNode) *valuePlan {
 	p := &valuePlan{want: typeName(t)}
 	for kind, wanted := range choices {
+		var found []valueStep
 		for _, w := range wanted {
-			if t.Type != "union" {
-				if wireTypes[t.Type] == w {
-					p.kinds[kind] = valueStep{as: w}
-					break
-				}
-				continue
+			is := func(b *avro.SchemaNode) bool { return wireTypes[b.Type] == w }
+			if i := branch(t, is); i >= 0 {
+				found = append(found, valueStep{as: w, union: true, branch: byte(i) << 1})
+			} else if is(t) {
+				found = append(found, valueStep{as: w})
 			}
-			if i := branch(t, func(b *avro.SchemaNode) bool { return wireTypes[b.Type] == w }); i >= 0 {
-				p.kinds[kind] = valueStep{as: w, union: true, branch: byte(i) << 1}
-				break
-			}
+		}
+		if len(found) == 0 {
+			continue
+		}
+		p.kinds[kind] = found[0]
+		if event.Kind(kind) == event.KindInt && len(found) > 1 && !found[0].as.holds(math.MaxInt64) {
+			p.ints = found
 		}
 	}
 	return p

@@ -210,6 +210,7 @@ func (s *step) appendAttribute(buf []byte, e *event.Event) ([]byte, error) {
 // valuePlan says how a value of each kind is written.
 type valuePlan struct {
 	kinds [4]valueStep // by event.Kind
+	ints  []valueStep  // what an integer may be, best first; nil: kinds says it
 	want  string       // the schema's type, for errors
 }
 
@@ -232,8 +233,40 @@ const (
 	asBoolean
 )
 
+// holds reports whether an integer can be written so and is the same when it is
+// read.
+func (w wireType) holds(n int64) bool {
+	const most = 1 << 24 // beyond, a float leaves integers out
+	switch w {
+	case asInt:
+		return n == int64(int32(n))
+	case asFloat:
+		return -most <= n && n <= most
+	default:
+		return true
+	}
+}
+
+// forInt is the best choice that holds an integer; the first when none does.
+func (p *valuePlan) forInt(n int64) *valueStep {
+	for i := range p.ints {
+		if p.ints[i].as.holds(n) {
+			return &p.ints[i]
+		}
+	}
+	return &p.ints[0]
+}
+
 func (p *valuePlan) append(buf []byte, v event.Value) ([]byte, error) {
 	s := &p.kinds[v.Kind()&3]
+	if v.Kind() == event.KindInt {
+		if p.ints != nil {
+			s = p.forInt(v.Int())
+		}
+		if !s.as.holds(v.Int()) {
+			return buf, fmt.Errorf("the schema wants %s, and %d does not fit", p.want, v.Int())
+		}
+	}
 	if s.union {
 		buf = append(buf, s.branch)
 	}
@@ -245,12 +278,7 @@ func (p *valuePlan) append(buf []byte, v event.Value) ([]byte, error) {
 		var room [32]byte
 		text := v.AppendText(room[:0])
 		return append(appendLong(buf, int64(len(text))), text...), nil
-	case asLong:
-		return appendLong(buf, v.Int()), nil
-	case asInt:
-		if n := v.Int(); n != int64(int32(n)) {
-			return buf, fmt.Errorf("the schema wants %s, and %d does not fit", p.want, n)
-		}
+	case asLong, asInt:
 		return appendLong(buf, v.Int()), nil
 	case asDouble:
 		return binary.LittleEndian.AppendUint64(buf, math.Float64bits(number(v))), nil
