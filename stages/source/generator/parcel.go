@@ -13,12 +13,11 @@ type parcel struct {
 	done       func(event.Receipt) // made once, rather than for each parcel
 }
 
-// size is about how large the events are: their own texts, and some for those
-// that all events share.
+// size is how large the events are, as Event.Size counts.
 func (p *parcel) size() int {
-	n := 256 * len(p.events)
+	n := 0
 	for i := range p.scribes {
-		n += len(p.scribes[i].buf)
+		n += p.scribes[i].size
 	}
 	return n
 }
@@ -33,6 +32,9 @@ func (p *parcel) reset(n, width int) {
 		p.attributes = make([]event.Attribute, need)
 	}
 	p.events = p.events[:n]
+	for i := range p.scribes {
+		p.scribes[i].size = 0 // not all of them write in each turn
+	}
 }
 
 // attributesOf is the place for the attributes of the event in a row. Its

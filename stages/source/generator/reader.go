@@ -115,6 +115,7 @@ func (r *reader) fill(p *parcel, thread int, t turn, from, to int) {
 	prog := t.says
 	width, s, m := prog.width(), &p.scribes[thread], &prog.usual
 	s.begin(prog, t.of)
+	size := 0
 	for row := from; row < to; row++ {
 		e, number, due := &p.events[row], t.first+int64(row), t.due[row]
 		i, since := number, due
@@ -142,7 +143,9 @@ func (r *reader) fill(p *parcel, thread int, t turn, from, to int) {
 		e.Due = t.origin + int64(due)
 		e.Time = began.Add(at)
 		e.ID = r.ids.id(t.origin+int64(since), i)
+		size += e.Size() // now, since a later look at all events would miss the cache
 	}
+	s.size = size
 	r.tally.add(s.counts)
 }
 

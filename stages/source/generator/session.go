@@ -94,6 +94,7 @@ type scribe struct {
 
 	stamps stamps
 	counts flaws // of this parcel
+	size   int   // of its events in this parcel
 
 	distinct *distinct // sessions, of all scribes
 }
