@@ -78,8 +78,9 @@ func (w *postgresWriter) Write(parent context.Context, b *event.Batch) error {
 }
 
 // account books a committed batch, and with conflict: fail refuses those events
-// that were there before.
+// that were there before, or twice in the batch.
 func (w *postgresWriter) account(b *event.Batch, k *work, inserted int) {
+	k.refuseTwins(b, w.base)
 	missed := len(k.rows) - inserted
 	w.count(inserted, k.duplicates+missed)
 	if missed == 0 || w.Conflict != conflictFail {

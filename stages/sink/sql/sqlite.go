@@ -111,6 +111,7 @@ func (w *sqliteWriter) Write(parent context.Context, b *event.Batch) error {
 	if err != nil {
 		return w.failed(parent, err)
 	}
+	k.refuseTwins(b, w.base)
 	w.count(inserted, k.duplicates+len(k.rows)-inserted+len(there))
 	if w.Conflict == conflictFail {
 		for _, row := range there {

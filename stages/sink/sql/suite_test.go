@@ -25,6 +25,7 @@ func suite(t *testing.T, at func(testing.TB) *place) {
 		{"conflict update replaces the row and its attributes", testUpdate},
 		{"conflict fail refuses what is there and writes the rest", testFail},
 		{"the same id twice in one batch is fine", testTwiceInBatch},
+		{"an event goes when the other with its id is bad", testBadTwin},
 		{"a row that breaks a rule is bad and nothing is written", testBadRow},
 		{"text that cannot be stored is refused by column, the rest goes on", testUnstorable},
 		{"a time beyond the calendar is refused, the rest goes on", testFarTime},
@@ -187,16 +188,52 @@ func testTwiceInBatch(t *testing.T, p *place) {
 	}
 }
 
-func testBadRow(t *testing.T, p *place) {
-	c := p.config(p.withAttributes)
+func testBadTwin(t *testing.T, p *place) {
+	for _, conflict := range []string{conflictIgnore, conflictFail} {
+		c := p.config(func(c *Config) { c.Conflict, c.Table = conflict, p.table("bad_twin_"+conflict) })
+		w, events := p.open(t, c), some(4)
+		events[0].Message = "nul \x00 inside"
+		events[1].ID = events[0].ID
+		b := write(t, w, events...)
+		if b.Count(event.Refused) != 1 || b.Outcome(0) != event.Refused || p.rows(t, c.Table) != 3 {
+			t.Errorf("conflict %s: want the bad one refused and 3 rows, got %d rows and %v", conflict, p.rows(t, c.Table), b.Err(1))
+		}
+	}
+	c := p.config(func(c *Config) { c.Conflict, c.Table = conflictFail, p.table("twin_of_forbidden") })
+	p.forbid(t, c)
+	w, events := p.open(t, c), some(3)
+	events[0].Message, events[1].ID = "forbidden", events[0].ID
+	b := event.NewBatch(events)
+	wantClass(t, w.Write(t.Context(), b), stage.BadEvent)
+	if n := b.Count(event.Refused); n != 0 {
+		t.Errorf("nothing was written, and %d events were refused: %v", n, b.FirstErr(event.Refused))
+	}
+	head, tail := b.Split(1)
+	wantClass(t, w.Write(t.Context(), head), stage.BadEvent)
+	if err := w.Write(t.Context(), tail); err != nil || tail.Count(event.Refused) != 0 || p.rows(t, c.Table) != 2 {
+		t.Errorf("the good ones: %v, %d refused, %d rows", err, tail.Count(event.Refused), p.rows(t, c.Table))
+	}
+}
+
+// forbid makes a table that does not take the message "forbidden".
+func (p *place) forbid(t *testing.T, c *Config) {
+	t.Helper()
 	if strings.HasPrefix(p.dsn, "postgres") {
 		p.open(t, c)
 		p.exec(t, "ALTER TABLE "+p.sql(c.Table)+" ADD CHECK (message <> 'forbidden')")
 	} else {
 		columns := "timestamp TEXT, level TEXT, source TEXT, host TEXT, message TEXT CHECK (message <> 'forbidden'), organisation TEXT, " +
 			"correlation_id TEXT, trace_id TEXT, span_id TEXT, stack_trace TEXT, processed_at TEXT DEFAULT CURRENT_TIMESTAMP"
+		if c.AttributesTable == "" {
+			columns += ", metadata TEXT"
+		}
 		p.exec(t, "CREATE TABLE "+p.sql(c.Table)+" (event_id VARCHAR(36) PRIMARY KEY, "+columns+")")
 	}
+}
+
+func testBadRow(t *testing.T, p *place) {
+	c := p.config(p.withAttributes)
+	p.forbid(t, c)
 	w, events := p.open(t, c), some(100)
 	events[90].Message = "forbidden"
 	b := event.NewBatch(events)

@@ -15,6 +15,7 @@ import (
 type work struct {
 	rows       []int             // of the batch, to be written, each id once
 	at         map[uuid.UUID]int // index in rows by id
+	twins      []int             // conflict: fail: of the batch, whose id rows has from another event
 	duplicates int               // events left out because their id comes twice in the batch
 	arrays     [numArrays]array  // Postgres: a column each
 	params     [numArrays][]byte // Postgres: the arrays of one statement
@@ -27,12 +28,13 @@ func newWork() *work { return &work{at: map[uuid.UUID]int{}} }
 
 // pick chooses what to write of a batch's open events. Of events with the same
 // id only one goes: the last with conflict: update, else the first. Events
-// whose time the database cannot hold are refused.
+// whose time the database cannot hold are refused; the others of one id are not
+// before that one is written, as it may turn out to be bad.
 //
 // Rows go in the order of their ids: two engines that write the same events
 // cannot deadlock then, and ids that are random meet the index in order.
 func (k *work) pick(b *event.Batch, base *base, check func(*event.Event) error) {
-	k.rows, k.duplicates = k.rows[:0], 0
+	k.rows, k.twins, k.duplicates = k.rows[:0], k.twins[:0], 0
 	clear(k.at)
 	for row, e := range b.Open() {
 		if err := check(e); err != nil {
@@ -45,7 +47,7 @@ func (k *work) pick(b *event.Batch, base *base, check func(*event.Event) error) 
 			k.at[e.ID] = len(k.rows)
 			k.rows = append(k.rows, row)
 		case base.Conflict == conflictFail:
-			b.Refuse(row, fmt.Errorf("event_id %v comes twice in one batch for table %s (conflict: fail)", e.ID, base.Table))
+			k.twins = append(k.twins, row)
 		default:
 			k.duplicates++
 			if base.Conflict == conflictUpdate {
@@ -60,6 +62,14 @@ func (k *work) pick(b *event.Batch, base *base, check func(*event.Event) error) 
 	slices.SortFunc(k.rows, byID)
 	for i, row := range k.rows {
 		k.at[b.Event(row).ID] = i
+	}
+}
+
+// refuseTwins refuses the events whose id was committed from another event of
+// the batch.
+func (k *work) refuseTwins(b *event.Batch, base *base) {
+	for _, row := range k.twins {
+		b.Refuse(row, fmt.Errorf("event_id %v comes twice in one batch for table %s (conflict: fail)", b.Event(row).ID, base.Table))
 	}
 }
 
