@@ -27,7 +27,7 @@ const (
 
 // refused are the functions with which a short rule could ask for endless
 // memory or time.
-var refused = []string{"reduce", "repeat", "replace"}
+var refused = []string{"reduce", "repeat", "replace", "uniq"}
 
 // program is a compiled expression and what it needs to know of an event.
 type program struct {
@@ -51,6 +51,7 @@ func compile(source string, want reflect.Kind) (*program, error) {
 	r := &rewriter{}
 	u := &uses{}
 	options := []expr.Option{expr.Env(environment()), r.attach, expr.Patch(r), expr.Patch(u), expr.MaxNodes(maxNodes)}
+	options = append(options, functions()...)
 	if want == reflect.Bool {
 		options = append(options, expr.AsBool(), expr.WarnOnAny())
 	}

@@ -17,8 +17,11 @@
 //
 // A rule must not be able to stop a pipeline: its length and its number of
 // parts are bounded, so is the memory that it may ask for, and what multiplies
-// work is refused when it is compiled (let, reduce, repeat, replace, loops
-// inside loops).
+// work is refused when it is compiled: let, reduce, repeat, replace, uniq, loops
+// inside loops. Inside a loop such as any(split(message, ","), …) the texts of
+// the event can only be compared, + only adds numbers, and no list is made; over
+// a list that is written out, any(["a", "b"], message contains #), the texts may
+// be used freely.
 package expression
 
 import (

@@ -191,6 +191,50 @@ func TestListsAreBounded(t *testing.T) {
 	}
 }
 
+func TestWhatMultipliesTheLengthOfATextIsRefused(t *testing.T) {
+	for _, source := range []string{
+		`len(map(split(message, ""), message + #)) > 0`, `any(split(message, ""), upper(message) == #)`, `any(split(message, ""), message contains #)`,
+		`any(1..9000, join(split(message, ""), host) == "x")`, `len(map(1..9000, message)) > 0`, `len(map(["a"], message)) > 0`,
+		`len(map([message], # + #)) > 0`, `len(map([message], # + "x")) > 0`, `any(split(message, ""), attributes[host] contains #)`,
+		`len(map([[message]], [#, #])) > 0`, `len(map([message], ({"a": #}))) > 0`, `any(map(keys(attributes), "x"), attributes[#] contains "y")`,
+		`any(1..9000, attributes.x contains "y")`, `any(keys(attributes), len(attributes) > 3)`, `len(map([[message]], toJSON(#))) > 0`,
+		`len(uniq(split(message, " "))) > 3`, `any(1..9000, (message ?? "") contains "y")`, `sum(1..9000, len(message)) > 1`,
+		`any(1..9000, message[0:5] == "a")`, `len(groupBy(1..9000, upper(message))) > 0`, `len(sortBy(1..9000, upper(message))) > 0`,
+	} {
+		var c expression.Condition
+		err := c.UnmarshalText([]byte(source))
+		if err == nil || !strings.Contains(err.Error(), "column ") || !strings.Contains(err.Error(), "endless") {
+			t.Errorf("%s: %v", source, err)
+		}
+	}
+	for source, want := range map[string]string{
+		`len(join(split(message, ""), message)) > 0`:                                             "join makes a text of more than 4 MiB",
+		`len(toJSON([` + strings.Repeat("message, ", 200) + `1])) > 0`:                           "toJSON makes a text of more than 4 MiB",
+		`len(` + strings.Repeat("toBase64(", 30) + "message" + strings.Repeat(")", 30) + `) > 0`: "toBase64 makes a text of more than 4 MiB",
+		`len(` + strings.Repeat("toJSON(", 30) + "message" + strings.Repeat(")", 30) + `) > 0`:   "toJSON makes a text of more than 4 MiB",
+	} {
+		_, err := condition(t, source).Match(&event.Event{Message: strings.Repeat("a\"", 16<<10)})
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%.60s: %v", source, err)
+		}
+	}
+}
+
+func TestLoopsThatDoNotMultiplyAreThere(t *testing.T) {
+	for _, source := range []string{
+		`any(["x", "declined"], message contains #)`, `any(["CARD"], upper(message) startsWith #)`, `count(["card", "user"], message contains #) == 1`,
+		`any(keys(attributes), # startsWith "user")`, `any(keys(attributes), # == "user_id" && attributes[#] == "u7")`, `any(split("a,payments", ","), # == source)`,
+		`any(split(message, " "), upper(#) == "CARD")`, `sum(map(split(message, " "), len(#) + 1)) == 14`, `join(map(split(message, " "), upper(#)), "-") == "CARD-DECLINED"`,
+		`join(["a", source], "/") == "a/payments"`, `join(split(message, " ")) == "carddeclined"`, `any(split(message, " "), # in ["card"])`,
+		`any(split(message, " "), # in attributes) == false`, `len(filter(split(message, " "), # contains "a")) == 1`, `toBase64("a") == "YQ=="`,
+		`toJSON([1]) == "[\n  1\n]"`, `any(1..9, # + offset > 50)`,
+	} {
+		if got, err := condition(t, source).Match(payment()); err != nil || !got {
+			t.Errorf("%s: %v, %v", source, got, err)
+		}
+	}
+}
+
 func TestTheZeroConditionMatchesEverything(t *testing.T) {
 	var c expression.Condition
 	if got, err := c.Match(&event.Event{}); err != nil || !got || !c.IsZero() || c.String() != "" {

@@ -39,6 +39,7 @@ func (r *rewriter) Visit(node *ast.Node) {
 		if slices.Contains(refused, n.Name) {
 			r.refuse(n, "unknown name "+n.Name)
 		}
+		r.loop(n)
 	case *ast.VariableDeclaratorNode:
 		r.refuse(n, "let is not available here: write the condition out")
 	case *ast.PredicateNode:
