@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -281,6 +282,8 @@ func (d *decoder) scalar(v reflect.Value, n *yaml.Node, key string) {
 		f, err := strconv.ParseFloat(n.Value, 64)
 		if err != nil {
 			fail(wanted(v))
+		} else if math.IsNaN(f) || math.IsInf(f, 0) {
+			fail("a finite number")
 		}
 		v.SetFloat(f)
 	default:

@@ -65,6 +65,10 @@ func TestProblemsOfASheetHaveTheirPlaces(t *testing.T) {
 		"content: [1]":                   {"content: must be a map with the keys"},
 		"content: {often: {a: 1, a: 2}}": {"content.often.a: duplicate key"},
 		"content: {often: [1]}":          {"content.often: must be a map, got a list"},
+		"content: {often: {a: NaN, b: -Inf, c: 1e999, d: infinity}}": {
+			`content.often.a: must be a finite number, got "NaN"`, `content.often.b: must be a finite number, got "-Inf"`,
+			`content.often.c: must be a number, got "1e999"`, `content.often.d: must be a finite number, got "infinity"`,
+		},
 		"{content: {txt: 1, share: x}, load: {file: p.yaml}}":    {"content.txt: unknown key; known keys: file, ", "content.share: ", "send what the file holds"},
 		"content: {text: a}\nload: {phases: [{constant: -1/s}]}": {"load.phases.0.constant: must be at least 0"},
 		"load: fast":          {"load.profile: there is no profile"},

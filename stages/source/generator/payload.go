@@ -55,10 +55,13 @@ func newPayload(c Payload, p *stage.Problems) payload {
 			p.Add("content.payload", "must be between 0 and %v, got %v", stage.Size(maxPayload), r)
 		}
 	}
-	if len(ranges) > 1 {
-		var err error
-		if made.weights, err = newAlias(weights); err != nil {
+	if len(ranges) > 0 {
+		drawn, err := newAlias(weights)
+		if err != nil {
 			p.Add("content.payload.weighted", "%v", err)
+		}
+		if len(ranges) > 1 {
+			made.weights = drawn
 		}
 	}
 	switch c.Spread {

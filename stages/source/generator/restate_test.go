@@ -174,7 +174,10 @@ func TestWrongContentChangesNothingAndAllOfItIsTold(t *testing.T) {
 	if code != 422 || len(refused.Problems) != 2 || refused.Problems[0].Key != "load.phases.0.constant" || refused.Problems[1].Key != "content.sessions.events" {
 		t.Errorf("%d %+v", code, refused.Problems)
 	}
-	for _, body := range []string{`{"content":{"levels":{"LOUD":1}}}`, `{"content":[]}`, `{"content":{"template":null}}`} {
+	for _, body := range []string{
+		`{"content":{"levels":{"LOUD":1}}}`, `{"content":[]}`, `{"content":{"template":null}}`,
+		`content: {payload: {weighted: {200: NaN}}}`, `content: {payload: {weighted: {200: -1}}}`,
+	} {
 		if code, _, refused := ask(t, h, "PATCH", "", body); code != 422 || len(refused.Problems) != 1 || !strings.HasPrefix(refused.Problems[0].Key, "content") {
 			t.Errorf("%s: %d %+v", body, code, refused)
 		}
