@@ -174,10 +174,13 @@ func TestWrongContentChangesNothingAndAllOfItIsTold(t *testing.T) {
 	if code != 422 || len(refused.Problems) != 2 || refused.Problems[0].Key != "load.phases.0.constant" || refused.Problems[1].Key != "content.sessions.events" {
 		t.Errorf("%d %+v", code, refused.Problems)
 	}
-	for _, body := range []string{
-		`{"content":{"levels":{"LOUD":1}}}`, `{"content":[]}`, `{"content":{"template":null}}`,
-		`content: {payload: {weighted: {200: NaN}}}`, `content: {payload: {weighted: {200: -1}}}`,
-	} {
+	for _, body := range []string{"payload: {weighted: {200: NaN}}", "payload: {weighted: {200: -1}}"} {
+		code, _, refused, text := askContent(t, h, "PUT", "", body)
+		if code != 422 || len(refused.Problems) != 1 || !strings.HasPrefix(refused.Problems[0].Key, "content.payload.weighted") {
+			t.Errorf("%s: %d %s", body, code, text)
+		}
+	}
+	for _, body := range []string{`{"content":{"levels":{"LOUD":1}}}`, `{"content":[]}`, `{"content":{"template":null}}`} {
 		if code, _, refused := ask(t, h, "PATCH", "", body); code != 422 || len(refused.Problems) != 1 || !strings.HasPrefix(refused.Problems[0].Key, "content") {
 			t.Errorf("%s: %d %+v", body, code, refused)
 		}
