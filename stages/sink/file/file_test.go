@@ -121,6 +121,41 @@ func TestAFileIsRotatedAtTheFirstBatchOfANewHour(t *testing.T) {
 	}
 }
 
+func TestPeriodsAreCountedFromMidnight(t *testing.T) {
+	sunday := noon.Add(-12 * time.Hour)
+	for _, tc := range []struct {
+		every       time.Duration
+		at, another time.Duration // since midnight: the last of a period, and the first of the next
+	}{
+		{time.Hour, 5*time.Hour - 1, 5 * time.Hour},
+		{7 * time.Hour, 7*time.Hour - 1, 7 * time.Hour},
+		{7 * time.Hour, 21*time.Hour - 1, 21 * time.Hour},
+		{7 * time.Hour, 24*time.Hour - 1, 24 * time.Hour},
+		{7 * time.Hour, 31*time.Hour - 1, 31 * time.Hour},
+		{24 * time.Hour, 24*time.Hour - 1, 24 * time.Hour},
+		{7 * 24 * time.Hour, 24*time.Hour - 1, 24 * time.Hour},
+	} {
+		c := config(t)
+		c.RotateEvery = stage.Duration(tc.every)
+		clock := &still{at: sunday.Add(tc.at)}
+		w := open(t, c, clock)
+		write(t, w, "a")
+		write(t, w, "b")
+		if got := len(names(t, c)); got != 1 {
+			t.Errorf("every %v: %d files within one period", tc.every, got)
+		}
+		clock.at = sunday.Add(tc.another)
+		write(t, w, "c")
+		if got := len(names(t, c)); got != 2 {
+			t.Errorf("every %v: no other file was begun at midnight + %v", tc.every, tc.another)
+		}
+		closed(t, w)
+	}
+	if a, b := period(sunday.Add(22*time.Hour), 7*time.Hour), period(sunday.Add(23*time.Hour), 7*time.Hour); !a.Equal(b) {
+		t.Errorf("another period begins between 22 and 23 o'clock: %v, %v", a, b)
+	}
+}
+
 func TestRotatedFilesAreCompressedAndTheOldestRemoved(t *testing.T) {
 	c := config(t)
 	c.RotateEvery, c.Compress, c.Keep = stage.Duration(time.Hour), true, 2

@@ -24,7 +24,20 @@ func (w *writer) isFull(n int) bool {
 
 func (w *writer) isOld() bool {
 	every := w.c.RotateEvery.Std()
-	return every > 0 && w.size > 0 && !w.born.UTC().Truncate(every).Equal(w.clock.Now().UTC().Truncate(every))
+	return every > 0 && w.size > 0 && !period(w.born, every).Equal(period(w.clock.Now(), every))
+}
+
+// period is when the period in which t lies began: below a day they are counted
+// from each midnight UTC, so that the last of a day may be shorter; from a day
+// on, they are whole ones in a row, weeks from Monday.
+func period(t time.Time, every time.Duration) time.Time {
+	const day = 24 * time.Hour
+	t = t.UTC()
+	if every >= day {
+		return t.Truncate(every)
+	}
+	midnight := t.Truncate(day)
+	return midnight.Add(t.Sub(midnight).Truncate(every))
 }
 
 // isGone says whether the path is no longer that of the open file.
