@@ -49,8 +49,11 @@ func compile(source string, want reflect.Kind) (*program, error) {
 		return nil, fmt.Errorf("the expression is %d bytes long, at most %d are allowed", len(source), maxLength)
 	}
 	r := &rewriter{}
-	u := &uses{}
-	options := []expr.Option{expr.Env(environment()), r.attach, expr.Patch(r), expr.Patch(u), expr.MaxNodes(maxNodes)}
+	u, whole := &uses{}, &top{}
+	options := []expr.Option{expr.Env(environment()), r.attach, expr.Patch(r), expr.Patch(whole), expr.Patch(u), expr.MaxNodes(maxNodes)}
+	if want == reflect.String {
+		u.text = whole
+	}
 	options = append(options, functions()...)
 	if want == reflect.Bool {
 		options = append(options, expr.AsBool(), expr.WarnOnAny())
@@ -160,7 +163,9 @@ func unknownName(name string) string {
 func fieldNames() []string {
 	var names []string
 	for name := range environment() {
-		names = append(names, name)
+		if name != levelName {
+			names = append(names, name)
+		}
 	}
 	sort.Strings(names)
 	return names

@@ -5,7 +5,8 @@
 // when the file is read, so that a misspelt name is a problem of the file and
 // not a surprise at the first event:
 //
-//	level                                compares with TRACE DEBUG INFO WARN ERROR FATAL, or with their names as text
+//	level                                compares with TRACE DEBUG INFO WARN ERROR FATAL, or with their names as text in any
+//	                                     case, also those of an attribute; its name where text is wanted: string(level), a key
 //	source host message correlation_id trace_id span_id organisation stack_trace id   text, "" when empty
 //	time                                 compares with date("2026-01-31T00:00:00Z"), now() and duration("1h")
 //	offset                               whole number: the place in the event's origin
@@ -14,6 +15,7 @@
 // An attribute can hold text, a number or a boolean, so comparing one may fail
 // for a single event ("more than 5" asked of text, or of nil). Match says so
 // with an error; `(attributes.size ?? 0) > 5` is how a rule copes with nil.
+// string(…) makes text of one value, and "" of nil.
 //
 // A rule must not be able to stop a pipeline: its length and its number of
 // parts are bounded, so is the memory that it may ask for, and what multiplies

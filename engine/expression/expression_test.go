@@ -191,6 +191,39 @@ func TestListsAreBounded(t *testing.T) {
 	}
 }
 
+func TestALevelComparesWithTheNameOfALevelWhereverItStands(t *testing.T) {
+	e := payment()
+	e.SetAttribute("severity", event.String("warn"))
+	e.SetAttribute("loud", event.String("very loud"))
+	for source, want := range map[string]bool{
+		`level == attributes.severity`: true, `attributes.severity == level`: true, `level != attributes.severity`: false, `level > attributes.severity`: false,
+		`level >= lower("WARN")`: true, `level < message[0:0] + "error"`: true, `level in [attributes.severity, "FATAL"]`: true, `level in [attributes.missing]`: false,
+		`level == attributes.missing`: false, `level == (attributes.missing ?? "Warning")`: true, `level in INFO..ERROR`: true, `level not in ["ERROR"]`: true,
+		`string(level) == "WARN"`: true, `lower(string(level)) == "warn"`: true, `string(level) + "!" == "WARN!"`: true, `any(["WARN"], level == #)`: true,
+		`string(attributes.missing) == ""`: true, `string(attributes.amount) == "120"`: true, `string(attributes.share) == "0.5"`: true, `string(attributes.retried) == "true"`: true,
+		`string(offset) == "42"`: true, `string(time) == "2026-03-01T12:00:00Z"`: true, `string(attributes.user_id) == "u7"`: true, `string(duration("1h")) == "1h0m0s"`: true,
+		`level == level`: true, `level + 1 > WARN`: true, `WARN == level`: true, `len(string(level)) == 4`: true,
+	} {
+		if got, err := condition(t, source).Match(e); err != nil || got != want {
+			t.Errorf("%s: got %v, %v, want %v", source, got, err, want)
+		}
+	}
+	for source, want := range map[string]string{
+		`level == attributes.loud`:    `unknown level "very loud"; levels are TRACE`,
+		`level > attributes.missing`:  `no attribute missing`,
+		`level == attributes.retried`: `level can be compared with the name of a level, got true or false`,
+		`string([1]) == "1"`:          `string wants a single value, got a list`,
+	} {
+		if _, err := condition(t, source).Match(e); err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: got %v, want %s", source, err, want)
+		}
+	}
+	var c expression.Condition
+	if err := c.UnmarshalText([]byte(`level in attributes.levels`)); err == nil || !strings.Contains(err.Error(), "a list that is written out") {
+		t.Errorf("a list that an event has: %v", err)
+	}
+}
+
 func TestWhatMultipliesTheLengthOfATextIsRefused(t *testing.T) {
 	for _, source := range []string{
 		`len(map(split(message, ""), message + #)) > 0`, `any(split(message, ""), upper(message) == #)`, `any(split(message, ""), message contains #)`,
@@ -253,6 +286,7 @@ func TestTextGivesKeys(t *testing.T) {
 	for source, want := range map[string]string{
 		`source`: "payments", `organisation + "/" + source`: "acme/payments", `attributes.user_id`: "u7", `attributes.amount`: "120",
 		`attributes.share`: "0.5", `attributes.retried`: "true", `attributes.missing`: "", `level >= WARN ? "loud" : "quiet"`: "loud",
+		`level`: "WARN", `level >= WARN ? level : "quiet"`: "WARN", `source + "/" + string(level)`: "payments/WARN", `string(attributes.missing)`: "", `level ?? ""`: "WARN",
 	} {
 		var x expression.Text
 		if err := x.UnmarshalText([]byte(source)); err != nil {

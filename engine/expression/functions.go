@@ -5,8 +5,11 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/expr-lang/expr"
+
+	"millrace/engine/event"
 )
 
 // maxText bounds the text that a function makes of a list or of other texts, in
@@ -21,7 +24,37 @@ func functions() []expr.Option {
 			new(func([]string) string), new(func([]string, string) string), new(func(any) string), new(func(any, string) string)),
 		expr.Function("toJSON", toJSON, new(func(any) string)),
 		expr.Function("toBase64", toBase64, new(func(string) string)),
+		expr.Function("string", text, new(func(any) string)),
+		expr.Function(levelFunction, levelOf, new(func(any) any)),
 	}
+}
+
+// text is a single value as text; what is missing is "".
+func text(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil:
+		return "", nil
+	case string:
+		return v, nil
+	case time.Time:
+		return v.Format(time.RFC3339Nano), nil
+	case int, float64, bool, time.Duration, time.Month, time.Weekday:
+		return fmt.Sprint(v), nil
+	}
+	return nil, fmt.Errorf("string wants a single value, got %s", kindOf(fmt.Sprintf("%T", args[0])))
+}
+
+// levelOf is the level that an event names somewhere, to be compared with its
+// own. What is missing is none, and a number is taken for one.
+func levelOf(args ...any) (any, error) {
+	switch v := args[0].(type) {
+	case nil, int, float64:
+		return v, nil
+	case string:
+		level, err := event.ParseLevel(v)
+		return int(level), err
+	}
+	return nil, fmt.Errorf("level can be compared with the name of a level, got %s", kindOf(fmt.Sprintf("%T", args[0])))
 }
 
 func join(args ...any) (any, error) {

@@ -101,7 +101,7 @@ func (b *body) name(n *ast.IdentifierNode) {
 // isText says whether a name stands for what is as long as the event has it.
 func isText(n *ast.IdentifierNode) bool {
 	_, text := texts[n.Value]
-	return text || n.Value == "attributes" || strings.HasPrefix(n.Value, attributePrefix)
+	return text && n.Value != levelName || n.Value == "attributes" || strings.HasPrefix(n.Value, attributePrefix)
 }
 
 // operator lets texts be compared, and everything but them be added.

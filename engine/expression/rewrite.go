@@ -16,6 +16,13 @@ import (
 // compiled code. No name that a user can write contains a dot.
 const attributePrefix = "attributes."
 
+// What no user can write either: the name of an event's level, and the function
+// that reads one.
+const (
+	levelName     = "level.name"
+	levelFunction = "level.of"
+)
+
 // rewriter turns what users write into what evaluates fast: level names into
 // numbers, attributes.x into a name of its own, so that no map of all the
 // attributes has to be made. It also refuses what could run for ever.
@@ -40,6 +47,10 @@ func (r *rewriter) Visit(node *ast.Node) {
 			r.refuse(n, "unknown name "+n.Name)
 		}
 		r.loop(n)
+	case *ast.CallNode:
+		if isName(n.Callee, "string") && len(n.Arguments) == 1 {
+			named(&n.Arguments[0])
+		}
 	case *ast.VariableDeclaratorNode:
 		r.refuse(n, "let is not available here: write the condition out")
 	case *ast.PredicateNode:
@@ -70,14 +81,30 @@ func (r *rewriter) binary(node *ast.Node, n *ast.BinaryNode) {
 		return
 	}
 	if isName(n.Left, "level") {
-		r.levelText(&n.Right)
+		r.levelSide(n.Operator, &n.Right)
 	}
-	if isName(n.Right, "level") {
-		r.levelText(&n.Left)
+	if isName(n.Right, "level") && n.Operator != "in" {
+		r.levelSide(n.Operator, &n.Left)
 	}
 }
 
-// levelText replaces the text that level is compared with, or a list of such.
+// levelSide makes a level of what level is compared with.
+func (r *rewriter) levelSide(operator string, node *ast.Node) {
+	switch operator {
+	case "==", "!=", "<", "<=", ">", ">=":
+		r.levelText(node)
+	case "in":
+		_, list := (*node).(*ast.ArrayNode)
+		if !list && !isRange(*node) {
+			r.refuse(*node, `level can only be looked for in a list that is written out, such as ["WARN", "ERROR"]`)
+			return
+		}
+		r.levelText(node)
+	}
+}
+
+// levelText replaces the text that level is compared with, or a list of such;
+// of what an event decides, the level is read when it is there.
 func (r *rewriter) levelText(node *ast.Node) {
 	switch n := (*node).(type) {
 	case *ast.StringNode:
@@ -90,6 +117,30 @@ func (r *rewriter) levelText(node *ast.Node) {
 	case *ast.ArrayNode:
 		for i := range n.Nodes {
 			r.levelText(&n.Nodes[i])
+		}
+	case *ast.IntegerNode, *ast.NilNode:
+	default:
+		if !isRange(n) && !isName(n, "level") {
+			ast.Patch(node, &ast.CallNode{Callee: &ast.IdentifierNode{Value: levelFunction}, Arguments: []ast.Node{n}})
+		}
+	}
+}
+
+// named makes the name of a level of level, where text is wanted: in all that a
+// node may give.
+func named(node *ast.Node) {
+	switch n := (*node).(type) {
+	case *ast.IdentifierNode:
+		if n.Value == "level" {
+			ast.Patch(node, &ast.IdentifierNode{Value: levelName})
+		}
+	case *ast.ConditionalNode:
+		named(&n.Exp1)
+		named(&n.Exp2)
+	case *ast.BinaryNode:
+		if n.Operator == "??" {
+			named(&n.Left)
+			named(&n.Right)
 		}
 	}
 }
@@ -119,10 +170,22 @@ func (p *predicates) Visit(node *ast.Node) {
 	p.found = p.found || ok
 }
 
+// top finds the node that gives what the expression gives: the last one.
+type top struct{ node *ast.Node }
+
+func (t *top) Visit(node *ast.Node) { t.node = node }
+
 // uses collects the names of events that an expression mentions.
-type uses struct{ names []string }
+type uses struct {
+	names []string
+	text  *top // where text is wanted of the whole, until that is done
+}
 
 func (u *uses) Visit(node *ast.Node) {
+	if u.text != nil {
+		named(u.text.node)
+		u.text = nil
+	}
 	n, ok := (*node).(*ast.IdentifierNode)
 	if ok && known(n.Value) && !slices.Contains(u.names, n.Value) {
 		u.names = append(u.names, n.Value)

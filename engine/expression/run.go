@@ -23,6 +23,7 @@ var texts = map[string]func(*event.Event) string{
 	"span_id":        func(e *event.Event) string { return e.SpanID },
 	"organisation":   func(e *event.Event) string { return e.Organisation },
 	"stack_trace":    func(e *event.Event) string { return e.StackTrace },
+	levelName:        func(e *event.Event) string { return e.Level.String() },
 }
 
 // run is what one evaluation needs. It is used again for the next event: names
