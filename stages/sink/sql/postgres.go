@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/google/uuid"
 	"github.com/jackc/pgx/v5"
@@ -99,14 +98,12 @@ func isUnstorable(err error) bool {
 	return errors.As(err, &pg) && (pg.Code == "22021" || pg.Code == "22P05")
 }
 
-// attributesAreThere recognises a conflict in the attributes table.
+// attributesAreThere recognises what can be a conflict in the attributes table.
+// The server names the table, or the one of its partitions, so the name does not
+// tell; a conflict with another index shows again when care was taken.
 func (w *postgresWriter) attributesAreThere(err error) bool {
 	var pg *pgconn.PgError
-	_, table, qualified := strings.Cut(w.AttributesTable, ".")
-	if !qualified {
-		table = w.AttributesTable
-	}
-	return errors.As(err, &pg) && pg.Code == "23505" && table != "" && pg.TableName == table
+	return w.AttributesTable != "" && errors.As(err, &pg) && pg.Code == "23505"
 }
 
 // send writes the encoded rows and says how many were new. When a connection

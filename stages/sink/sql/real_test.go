@@ -167,6 +167,41 @@ func TestForeignMandatoryColumnNeedsAPerson(t *testing.T) {
 	write(t, p.open(t, c), some(2)...)
 }
 
+// Postgres names the partition, not the table, where a row is there already.
+func TestAttributesThatOutlivedTheirEventInAPartitionedTableDoNoHarm(t *testing.T) {
+	p := postgresPlace(t)
+	c := p.config(p.withAttributes)
+	p.open(t, c)
+	attributes := p.sql(c.AttributesTable)
+	p.exec(t, "DROP TABLE "+attributes)
+	p.exec(t, "CREATE TABLE "+attributes+" (event_id uuid NOT NULL, key text NOT NULL, value text, type text, "+
+		"PRIMARY KEY (event_id, key)) PARTITION BY HASH (event_id)")
+	for i := range 2 {
+		p.exec(t, fmt.Sprintf("CREATE TABLE %s PARTITION OF %s FOR VALUES WITH (MODULUS 2, REMAINDER %d)",
+			p.sql(p.table(fmt.Sprint("part", i))), attributes, i))
+	}
+	w, events := p.open(t, c), some(20)
+	write(t, w, events...)
+	p.exec(t, "DELETE FROM "+p.sql(c.Table))
+	write(t, w, events...)
+	if p.rows(t, c.Table) != 20 || p.rows(t, c.AttributesTable) != 80 {
+		t.Errorf("want 20 rows and 80 attributes, got %d and %d", p.rows(t, c.Table), p.rows(t, c.AttributesTable))
+	}
+}
+
+// Another rule of the table that events break is no matter of their attributes.
+func TestAnEventThatAnotherUniqueIndexForbidsIsBad(t *testing.T) {
+	p := postgresPlace(t)
+	c := p.config(p.withAttributes)
+	w, events := p.open(t, c), some(2)
+	p.exec(t, "CREATE UNIQUE INDEX ON "+p.sql(c.Table)+" (message)")
+	events[1].Message = events[0].Message
+	wantClass(t, w.Write(t.Context(), event.NewBatch(events)), stage.BadEvent)
+	if p.rows(t, c.Table) != 0 || p.rows(t, c.AttributesTable) != 0 {
+		t.Error("a part of the batch was written")
+	}
+}
+
 func TestTableDroppedDuringTheRunParks(t *testing.T) {
 	p := postgresPlace(t)
 	c := p.config(nil)
