@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"millrace/engine/config"
@@ -29,6 +30,11 @@ func takeState(ctx context.Context, p *config.Pipeline, log *slog.Logger) (*stat
 	var routes []string
 	for i := range p.Routes {
 		routes = append(routes, p.Routes[i].Name)
+	}
+	if p.Whole != "" { // before the others are looked at: of two that begin, one sees the other
+		if err := dir.TellRoutes(slices.Clone(routes)); err != nil {
+			return nil, errors.Join(err, dir.Close())
+		}
 	}
 	others := state.Others(cmp.Or(p.Whole, p.State), p.State, routes)
 	for _, other := range others {

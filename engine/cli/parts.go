@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"millrace/engine/config"
+	"millrace/engine/state"
 )
 
 // stateFlags say which pipeline's state is meant, for commands that may do
@@ -39,7 +40,7 @@ func parts(dir string) (only, dirs []string) {
 	found, _ := filepath.Glob(filepath.Join(dir, "only", "*", "state.db")) // the pattern is good
 	for _, file := range found {
 		part := filepath.Dir(file)
-		only = append(only, strings.ReplaceAll(filepath.Base(part), "+", ","))
+		only = append(only, strings.Join(state.RoutesOf(part), ","))
 		dirs = append(dirs, part)
 	}
 	return only, dirs

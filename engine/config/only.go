@@ -1,6 +1,8 @@
 package config
 
 import (
+	"crypto/sha256"
+	"fmt"
 	"path/filepath"
 	"reflect"
 	"slices"
@@ -30,7 +32,7 @@ func keepOnly(r *report, p *Pipeline, names []string) *Pipeline {
 	part := *p
 	part.Routes, part.Resources = nil, nil
 	part.Whole = p.State
-	part.State = filepath.Join(p.State, "only", strings.Join(names, "+"))
+	part.State = filepath.Join(p.State, "only", partName(names))
 	here, elsewhere := map[string]string{}, map[string]string{}
 	for _, route := range p.Routes {
 		if o.kept(route.Name) {
@@ -47,6 +49,17 @@ func keepOnly(r *report, p *Pipeline, names []string) *Pipeline {
 		}
 	}
 	return &part
+}
+
+// partName names the state of a part by its routes, in order. The names of many
+// would be longer than a file system takes (255 bytes), so a sum stands for them.
+func partName(routes []string) string {
+	const most = 200
+	all := strings.Join(routes, "+")
+	if len(all) <= most {
+		return all
+	}
+	return fmt.Sprintf("%d_routes_%x", len(routes), sha256.Sum256([]byte(all)))
 }
 
 func (o *only) kept(route string) bool { return slices.Contains(o.names, route) }

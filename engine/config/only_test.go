@@ -2,7 +2,9 @@ package config_test
 
 import (
 	"context"
+	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -114,5 +116,25 @@ func TestWhatCannotBeDividedIsSaid(t *testing.T) {
 		if _, err := divide("here", routes...); err != nil {
 			t.Errorf("%v, which share nothing with others: %v", routes, err)
 		}
+	}
+}
+
+func TestThePartOfManyRoutesHasAStateOfAShortName(t *testing.T) {
+	text, names := "pipeline: x\nstate: s\nroutes:\n", []string{}
+	for i := range 30 {
+		names = append(names, fmt.Sprintf("route-with-a-name-%d", i))
+		text += "  " + names[i] + ": {source: {generator: {}}, sink: {drop: {}}}\n"
+	}
+	seen := map[string]bool{}
+	for _, only := range [][]string{names, names[1:], names[:29], names[:2]} {
+		p := parse(t, text, config.Options{Env: env, Only: only})
+		again := parse(t, text, config.Options{Env: env, Only: append(slices.Clone(only[1:]), only[0])})
+		if base := filepath.Base(p.State); len(base) > 200 || seen[base] || again.State != p.State {
+			t.Errorf("--only of %d routes: state %s, in another order %s", len(only), p.State, again.State)
+		}
+		seen[filepath.Base(p.State)] = true
+	}
+	if !seen["route-with-a-name-0+route-with-a-name-1"] {
+		t.Errorf("the part of two routes is not named after them: %v", seen)
 	}
 }

@@ -12,11 +12,36 @@ import (
 )
 
 // A process that runs only some routes of a pipeline has a state directory of
-// its own below the pipeline's: only/a+b.
+// its own below the pipeline's: only/a+b. Where that name would be too long, a
+// file in it says which routes they are.
 const (
 	partsName     = "only"
 	partSeparator = "+"
+	routesName    = "routes"
 )
+
+// RoutesOf lists the routes of the process that has a part's state directory.
+func RoutesOf(part string) []string {
+	names := filepath.Base(part)
+	if told, err := os.ReadFile(filepath.Join(part, routesName)); err == nil {
+		names = strings.TrimSpace(string(told))
+	}
+	return strings.Split(names, partSeparator)
+}
+
+// TellRoutes writes down which routes a part's process runs, unless the name of
+// the directory says so.
+func (d *Dir) TellRoutes(routes []string) error {
+	slices.Sort(routes)
+	if slices.Equal(RoutesOf(d.Path), routes) {
+		return nil
+	}
+	name := filepath.Join(d.Path, routesName)
+	if err := os.WriteFile(name, []byte(strings.Join(routes, partSeparator)+"\n"), 0o644); err != nil {
+		return fmt.Errorf("state directory %s cannot be written: %w", d.Path, err)
+	}
+	return nil
+}
 
 // Others lists the state directories, of the whole pipeline and of parts of it,
 // in which the state of some of these routes may be. own is not one of them.
@@ -31,7 +56,7 @@ func Others(whole, own string, routes []string) []string {
 		if _, err := os.Stat(filepath.Join(dir, dbName)); err != nil || same(dir, own) {
 			continue
 		}
-		theirs := strings.Split(part.Name(), partSeparator)
+		theirs := RoutesOf(dir)
 		if slices.ContainsFunc(routes, func(r string) bool { return slices.Contains(theirs, r) }) {
 			others = append(others, dir)
 		}

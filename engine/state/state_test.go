@@ -108,3 +108,33 @@ func TestADirectoryThatIsNotThereIsSaidToBeSo(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+func TestAPartIsFoundByItsRoutesWhateverItsName(t *testing.T) {
+	whole := t.TempDir()
+	for name, routes := range map[string][]string{"a+b": {"b", "a"}, "2_routes_5f": {"c", "d"}} {
+		d := open(t, filepath.Join(whole, "only", name))
+		for range 2 { // as at a second start
+			if err := d.TellRoutes(slices.Clone(routes)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := d.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for route, want := range map[string]string{"a": "a+b", "b": "a+b", "c": "2_routes_5f", "d": "2_routes_5f", "e": ""} {
+		found := strings.Join(state.Others(whole, whole, []string{route}), ",")
+		if want != "" {
+			want = filepath.Join(whole, "only", want)
+		}
+		if found != want {
+			t.Errorf("route %s: found %q, want %q", route, found, want)
+		}
+	}
+	if _, err := os.Stat(filepath.Join(whole, "only", "a+b", "routes")); !os.IsNotExist(err) {
+		t.Errorf("what the name says is written down, too: %v", err)
+	}
+	if got := state.RoutesOf(filepath.Join(whole, "only", "2_routes_5f")); !slices.Equal(got, []string{"c", "d"}) {
+		t.Errorf("the routes of a part: %v", got)
+	}
+}
