@@ -92,11 +92,12 @@ func shapeChain(r *report, n *node, path string) *node {
 	if n.kind != list {
 		return n
 	}
+	l := &names{report: r, path: path, taken: make(map[string]*taken, len(n.items))}
 	out := emptyAt(n.pos)
 	for _, item := range n.items {
 		e, named, ok := stageEntry(r, item, path)
 		if ok {
-			out.entries = append(out.entries, told(r, out, e, named, path))
+			out.entries = append(out.entries, l.told(e, named))
 		}
 	}
 	return out
@@ -133,24 +134,41 @@ func goodName(r *report, name *entry, path string) bool {
 	return true
 }
 
+// names are those of one list.
+type names struct {
+	report *report
+	path   string
+	taken  map[string]*taken
+}
+
+// taken is a name that an entry has, and how many have asked for it so far.
+type taken struct {
+	pos   Pos
+	asked int
+}
+
 // told is an entry with a name that is not taken yet in its list. That two have
 // the same one is reported, and the second becomes "stdout_2", so that what is
 // wrong inside of it is found too.
-func told(r *report, taken *node, e entry, named bool, path string) entry {
-	first := taken.get(e.key)
+func (l *names) told(e entry, named bool) entry {
+	first := l.taken[e.key]
 	if first == nil {
+		l.taken[e.key] = &taken{e.pos, 1}
 		return e
 	}
-	nth, free := 2, ""
-	for free = e.key + "_2"; taken.get(free) != nil; free = e.key + "_" + strconv.Itoa(nth) {
-		nth++
+	first.asked++
+	free := e.key + "_" + strconv.Itoa(first.asked)
+	for l.taken[free] != nil {
+		first.asked++
+		free = e.key + "_" + strconv.Itoa(first.asked)
 	}
 	if !named {
-		r.add(e.pos, join(path, e.key), "is the %s %s here, the first is at line %d; add `name:` beside it to tell them apart", ordinal(nth), e.key, first.pos.Line)
+		l.report.add(e.pos, join(l.path, e.key), "is the %s %s here, the first is at line %d; add `name:` beside it to tell them apart", ordinal(first.asked), e.key, first.pos.Line)
 	} else {
-		r.add(e.pos, join(path, e.key), "the name %q is taken at line %d", e.key, first.pos.Line)
+		l.report.add(e.pos, join(l.path, e.key), "the name %q is taken at line %d", e.key, first.pos.Line)
 	}
 	e.key = free
+	l.taken[free] = &taken{e.pos, 1}
 	return e
 }
 
@@ -178,11 +196,12 @@ func shapeBranches(r *report, n *node, path string) *node {
 	if n.kind != list {
 		return n
 	}
+	l := &names{report: r, path: path, taken: make(map[string]*taken, len(n.items))}
 	out := emptyAt(n.pos)
 	for _, item := range n.items {
 		e, named, ok := branchEntry(r, item, path)
 		if ok {
-			out.entries = append(out.entries, told(r, out, e, named, path))
+			out.entries = append(out.entries, l.told(e, named))
 		}
 	}
 	return out
