@@ -9,11 +9,12 @@ import (
 // checkOrder warns of stages that stand where they cannot serve their purpose.
 // nodes are the routes in the file, in the order of the routes.
 func (b *builder) checkOrder(nodes []*node) {
+	keepers := b.keepers()
 	for i := range b.out.Routes {
 		r := &b.out.Routes[i]
 		o := order{builder: b, route: r, body: nodes[i], path: join("routes", r.Name)}
 		o.chain(nil, r.Middleware, &r.Sink)
-		o.drops()
+		o.drops(keepers[r.Name])
 	}
 }
 
@@ -83,9 +84,9 @@ func (o order) warn(pos Pos, path, format string, args ...any) {
 	o.report.put(Problem{Pos: pos, Path: path, Text: fmt.Sprintf(format, args...), Warning: true})
 }
 
-// drops warns of events that are taken out although their source could wait.
-func (o order) drops() {
-	source := o.keeper(o.route, map[string]bool{})
+// drops warns of events that are taken out although their source, if it keeps
+// them, could wait.
+func (o order) drops(source *Step) {
 	if source == nil {
 		return
 	}
@@ -103,27 +104,30 @@ func (o order) drops() {
 	}
 }
 
-// keeper is a source of a route, or of one that feeds it, that keeps its events;
-// nil: there is none.
-func (o order) keeper(r *Route, seen map[string]bool) *Step {
-	if seen[r.Name] {
-		return nil
+// keepers are, for each route whose events a source keeps, that source: the
+// route's own or the first in the file that feeds it, over others or not.
+func (b *builder) keepers() map[string]*Step {
+	routes := make(map[string]*Route, len(b.out.Routes))
+	for i := range b.out.Routes {
+		routes[b.out.Routes[i].Name] = &b.out.Routes[i]
 	}
-	seen[r.Name] = true
-	if r.Source != nil {
-		if placeOf(*r.Source).Keeps {
-			return r.Source
+	keepers := map[string]*Step{}
+	for i := range b.out.Routes {
+		r := &b.out.Routes[i]
+		if r.Source == nil || !placeOf(*r.Source).Keeps || keepers[r.Name] != nil {
+			continue
 		}
-		return nil
-	}
-	for i := range o.out.Routes {
-		for end := range o.out.Routes[i].Feeds() {
-			if end.Route == r.Name {
-				if s := o.keeper(&o.out.Routes[i], seen); s != nil {
-					return s
+		keepers[r.Name] = r.Source
+		for reached := []*Route{r}; len(reached) > 0; {
+			from := reached[len(reached)-1]
+			reached = reached[:len(reached)-1]
+			for end := range from.Feeds() {
+				if to := routes[end.Route]; to != nil && to.Source == nil && keepers[to.Name] == nil {
+					keepers[to.Name] = r.Source
+					reached = append(reached, to)
 				}
 			}
 		}
 	}
-	return nil
+	return keepers
 }

@@ -2,6 +2,7 @@ package config_test
 
 import (
 	"context"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -102,5 +103,29 @@ func TestOrdersThatDefeatThePurposeAreWarnedOf(t *testing.T) {
 				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), c.want)
 			}
 		})
+	}
+}
+
+// The end of a chain of thousands of routes knows where its events come from,
+// and thousands of entries of one name are told apart; both as good as at once.
+func TestAFileOfThousandsOfRoutesAndBranchesIsRead(t *testing.T) {
+	const many = 3000
+	var text strings.Builder
+	text.WriteString("pipeline: x\nroutes:\n  r0: {source: {log: {}}, sink: {route: r1}}\n")
+	for i := 1; i < many; i++ {
+		fmt.Fprintf(&text, "  r%d: {sink: {route: r%d}}\n", i, i+1)
+	}
+	fmt.Fprintf(&text, "  r%d: {spool: {when: always, full: reject}, sink: drop}\n", many)
+	p, err := config.Parse(orderly(), "x.yaml", []byte(text.String()), config.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(p.Warnings) != 1 || !strings.Contains(p.Warnings[0].Text, "the source log cannot be told no") {
+		t.Errorf("warnings %v", p.Warnings)
+	}
+	branches := "pipeline: x\nroutes:\n  a: {source: {generator: {}}, sink: {broadcast: [" + strings.Repeat("drop, ", many) + "drop]}}\n"
+	_, err = config.Parse(orderly(), "x.yaml", []byte(branches), config.Options{})
+	if found := problemsOf(t, err); len(found) != many+1 || !strings.Contains(err.Error(), "is the 3001st drop here") {
+		t.Errorf("%d problems: %.300v", len(found), err)
 	}
 }
