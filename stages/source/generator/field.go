@@ -105,46 +105,6 @@ func (f *field) setZipf(at string, c Field, p *stage.Problems) {
 	}
 }
 
-// resolve makes the fields that refer to others what those are: they draw by
-// the same salt, and so the same.
-func resolve(c map[string]Field, names []string, fields map[string]*field, p *stage.Problems) {
-	for _, name := range names {
-		at, to, steps := "content.fields."+name+".ref", c[name], 0
-		if to.Ref == "" {
-			continue
-		}
-		target, prefix := name, ""
-		for ; to.Ref != "" && steps <= len(names); steps++ {
-			target, prefix = to.Ref, prefix+to.Prefix
-			to = c[target]
-		}
-		switch {
-		case fields[target] == nil:
-			p.Add(at, "must be the name of another field, got %q; fields are %v", target, names)
-		case steps > len(names):
-			p.Add(at, "goes round in a circle, got %q", c[name].Ref)
-		case c[name].Session:
-			p.Add(at, "cannot have session beside it: the value is shared as far as that of %q is", target)
-		default:
-			same := *fields[target]
-			same = *same.prefixed(prefix)
-			same.name = name
-			*fields[name] = same
-		}
-	}
-}
-
-// prefixed is the field with a prefix before its own.
-func (f *field) prefixed(prefix string) *field {
-	same := *f
-	same.prefix = prefix + f.prefix
-	same.options = nil
-	for _, o := range f.options {
-		same.options = append(same.options, prefix+o)
-	}
-	return &same
-}
-
 // with is the field whose texts are written as escape does; itself when that
 // changes nothing.
 func (f *field) with(escape func(string) string) *field {

@@ -112,15 +112,19 @@ func (prog *program) addFields(c Content, instance string, p *stage.Problems) ma
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	fields := make(map[string]*field, len(names))
+	fields, room := make(map[string]*field, len(names)), room{p: p}
 	for _, name := range names {
-		f := newField(name, c.Fields[name], instance, p)
+		as := c.Fields[name]
+		if !room.holds("content.fields."+name, as.textBytes()) {
+			as = Field{Kind: "bool"} // keeps the place, so that nobody misses it
+		}
+		f := newField(name, as, instance, p)
 		fields[name] = f
 		if !c.Fields[name].MessageOnly {
 			prog.attributes = append(prog.attributes, f)
 		}
 	}
-	resolve(c.Fields, names, fields, p)
+	resolve(c.Fields, names, fields, &room)
 	for _, name := range names {
 		if fields[name].session {
 			prog.share(fields[name])
