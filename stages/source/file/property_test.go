@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
@@ -298,6 +299,66 @@ func TestEveryLineArrivesWhateverHappensToTheFiles(t *testing.T) {
 		}
 		for _, p := range w.held {
 			settle(p, event.Delivered)
+		}
+	})
+}
+
+// A service that begins its log with the same lines at each start, and empties
+// it before: all of them arrive as long as the log was seen empty between.
+func TestTheSameLinesArriveAfterEachTimeTheLogWasEmpty(t *testing.T) {
+	shared := newLab(t)
+	shared.settings.State.SetMaxOpenConns(1)
+	_, err := shared.settings.State.Exec("PRAGMA synchronous = OFF")
+	shared.must(err)
+	run := 0
+	rapid.Check(t, func(t *rapid.T) {
+		run++
+		l := shared
+		l.close()
+		l.settings.Route = fmt.Sprintf("route-%d", run)
+		l.must(os.RemoveAll(l.path("app.log")))
+		l.open()
+		number := 0
+		write := func() {
+			lines := []string{"server started", "listening on :80" + strings.Repeat(".", rapid.SampledFrom([]int{0, headSize}).Draw(t, "more"))}
+			if rapid.Bool().Draw(t, "another") {
+				number++
+				lines = []string{fmt.Sprintf("%d", number)}
+			}
+			l.write("app.log", strings.Join(lines, "\n")+"\n")
+			if got := l.read(); !slices.Equal(got, lines) {
+				t.Fatalf("got %.40q, want %.40q", got, lines)
+			}
+		}
+		restart := func() {
+			if rapid.Bool().Draw(t, "kill") {
+				l.must(l.reader.save(context.Background()))
+				l.kill()
+			} else {
+				l.close()
+			}
+		}
+		write()
+		for range rapid.IntRange(1, 12).Draw(t, "steps") {
+			again := rapid.Bool().Draw(t, "restart")
+			if again {
+				restart()
+			}
+			if rapid.Bool().Draw(t, "empty") {
+				if rapid.Bool().Draw(t, "removed") {
+					l.remove("app.log")
+					l.write("app.log", "")
+				} else {
+					l.must(os.Truncate(l.path("app.log"), 0))
+				}
+			}
+			if again {
+				l.open()
+			}
+			if got := l.read(); len(got) > 0 {
+				t.Fatalf("got %.40q, and nothing was written", got)
+			}
+			write()
 		}
 	})
 }
