@@ -29,8 +29,8 @@ func spans(ctx context.Context, client *kgo.Client, topic string) (map[int32]spa
 	}
 	all := make(map[int32]span)
 	for partition, end := range ends[topic] {
-		start, ok := starts.Lookup(topic, partition)
-		if err := errors.Join(end.Err, start.Err); err != nil || !ok {
+		start, _ := starts.Lookup(topic, partition) // one that was made since begins at 0
+		if err := errors.Join(end.Err, start.Err); err != nil {
 			if errors.Is(err, kerr.UnknownTopicOrPartition) {
 				return nil, nil
 			}
