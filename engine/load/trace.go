@@ -42,7 +42,7 @@ func ReadTrace(r io.Reader, timeColumn, valueColumn string) ([]Point, error) {
 	times, values := slices.Index(header, timeColumn), slices.Index(header, valueColumn)
 	for i, at := range []int{times, values} {
 		if at < 0 {
-			return nil, fmt.Errorf("has no column %q in its header; name the columns by time: and value:", []string{timeColumn, valueColumn}[i])
+			return nil, fmt.Errorf("has no column %q in its header; time: and value: name the columns", []string{timeColumn, valueColumn}[i])
 		}
 	}
 	return readPoints(rows, times, values)
