@@ -86,7 +86,7 @@ func TestProblemsNameKeyRuleAndValue(t *testing.T) {
 		{phases(Phase{Shape: Shape{Trace: &Trace{File: "no/such.csv"}}}), "phases.0.trace.file", "no/such.csv cannot be read: no such file or directory"},
 		{phases(Phase{Shape: Shape{Trace: &Trace{File: "."}}}), "phases.0.trace.file", "cannot be read: is a directory"},
 		{wrongTrace(t, ""), "phases.0.trace.file", "is empty"},
-		{wrongTrace(t, "time,value\n1,2\n"), "phases.0.trace.file", `has no column "timestamp" in its header; name the columns by time: and value:`},
+		{wrongTrace(t, "time,value\n1,2\n"), "phases.0.trace.file", `has no column "timestamp" in its header; time: and value: name the columns`},
 		{wrongTrace(t, "timestamp,value\n1,2\n"), "phases.0.trace.file", "needs two lines"},
 		{wrongTrace(t, "timestamp,value\n2,2\n1,2\n"), "phases.0.trace.file", "line 3: times must rise, and this one is not after the one before"},
 		{wrongTrace(t, "timestamp,value\n1,2\n2,-2\n"), "phases.0.trace.file", "line 3: the count must be a number from 0 to 1e15"},
