@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/twmb/franz-go/pkg/kadm"
 	"github.com/twmb/franz-go/pkg/kerr"
+	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"millrace/engine/stage"
@@ -342,18 +343,24 @@ func commit(t *testing.T, cl *kgo.Client, group string, offset int64) {
 	}
 }
 
-func TestATopicThatNobodyReadsIsCutToItsRetention(t *testing.T) {
-	c, trimmer, _ := filled(t, &lines{}, 4096)
-	p := c.broker.cluster.PartitionInfo("logs", 0)
-	for range 100 { // it approaches the bound, the faster the more alike the batches are
-		if p.NumBytes <= 1<<20 {
+// trimmed is the partition after as many rounds as it takes to come within its
+// bound: each takes a record at least, and a batch goes when all of its have gone.
+func trimmed(t *testing.T, c *Cluster, trimmer *trimmer) *kfake.PartitionInfo {
+	t.Helper()
+	for range 100 {
+		if c.broker.cluster.PartitionInfo("logs", 0).NumBytes <= 1<<20 {
 			break
 		}
 		if err := trimmer.trim(t.Context()); err != nil {
 			t.Fatal(err)
 		}
-		p = c.broker.cluster.PartitionInfo("logs", 0)
 	}
+	return c.broker.cluster.PartitionInfo("logs", 0)
+}
+
+func TestATopicThatNobodyReadsIsCutToItsRetention(t *testing.T) {
+	c, trimmer, _ := filled(t, &lines{}, 4096)
+	p := trimmed(t, c, trimmer)
 	if p.NumBytes > 1<<20 || p.LogStartOffset == 0 || p.LogStartOffset >= p.HighWatermark {
 		t.Errorf("%d bytes are kept, records %d to %d", p.NumBytes, p.LogStartOffset, p.HighWatermark)
 	}
@@ -377,12 +384,7 @@ func TestRetentionNeverPassesWhatAGroupHasYetToRead(t *testing.T) {
 	}
 	commit(t, cl, "slow", 4096)
 	commit(t, cl, "fast", 4096)
-	for range 5 {
-		if err := trimmer.trim(t.Context()); err != nil {
-			t.Fatal(err)
-		}
-	}
-	if p := c.broker.cluster.PartitionInfo("logs", 0); p.NumBytes > 1<<20 {
+	if p := trimmed(t, c, trimmer); p.NumBytes > 1<<20 {
 		t.Errorf("all is read, and still %d bytes are kept", p.NumBytes)
 	}
 }
